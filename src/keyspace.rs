@@ -1,0 +1,230 @@
+//! Keys: which namespace, which table, which id. Pure text, no server.
+
+use crate::schema::{IdForm, Index, Shape, Table, TABLES};
+
+/// The longest id, in bytes.
+pub const MAX_ID_BYTES: usize = 512;
+
+/// What a key names.
+#[derive(Debug, Clone, Copy)]
+pub struct Address<'k> {
+    /// Everything before the table's segment.
+    pub namespace: &'k [u8],
+    /// The structure that the key belongs to.
+    pub table: &'static Table,
+    /// Which part of it.
+    pub place: Place<'k>,
+}
+
+/// Which part of a structure a key names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'k> {
+    /// The structure as a whole: `<ns>:tasks`.
+    Table,
+    /// The row of this id. Whether the id is a good one is [`check_id`]'s business.
+    Row(&'k [u8]),
+    /// A key that the module reserves, such as an index; what follows the table's segment.
+    Reserved(&'k [u8]),
+    /// A counter or statistic beside the row of this id, under a segment of its own.
+    Side(&'static str, &'k [u8]),
+}
+
+/// Finds the first segment of a table in a key. None for a key that belongs to no table.
+#[must_use]
+pub fn locate(key: &[u8]) -> Option<Address<'_>> {
+    for (at, _) in key.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b':') {
+        let rest = &key[at + 1..];
+        let namespace = &key[..at];
+        for table in TABLES {
+            let sides = table.sides.iter().map(|side| (*side, true));
+            for (segment, is_side) in std::iter::once((table.segment, false)).chain(sides) {
+                let Some(after) = rest.strip_prefix(segment.as_bytes()) else { continue };
+                let place = match after {
+                    [] if !is_side => Place::Table,
+                    [b':', id @ ..] if is_side => Place::Side(segment, id),
+                    [b':', id @ ..] if id.starts_with(b"_") => Place::Reserved(id),
+                    [b':', id @ ..] => Place::Row(id),
+                    _ => continue,
+                };
+                return Some(Address { namespace, table, place });
+            }
+        }
+    }
+    None
+}
+
+/// The id as text, if it is a good one.
+///
+/// # Errors
+/// What was expected, as an error reply says it.
+pub fn check_id<'i>(table: &Table, id: &'i [u8]) -> Result<&'i str, &'static str> {
+    if id.is_empty() {
+        return Err("an id behind the table's name");
+    }
+    let text = check_name(id).map_err(|_| "an id of 1 to 512 bytes of UTF-8 without control characters")?;
+    if id.starts_with(b"_") {
+        return Err("an id that does not begin with '_', which is reserved");
+    }
+    match (table.id, table.split_id(id)) {
+        (IdForm::Plain, _) => Ok(text),
+        (_, Some((first, last))) if !first.is_empty() && !last.is_empty() => Ok(text),
+        (IdForm::SplitFirst, _) => Err("an id of the form <index_uid>:<node_id>"),
+        (IdForm::SplitLast, _) => Err("an id of the form <sink>:<index_uid>"),
+    }
+}
+
+/// A name (of a holder, a node, a pod) as text, if it is a good one.
+///
+/// # Errors
+/// What was expected, as an error reply says it.
+pub fn check_name(name: &[u8]) -> Result<&str, &'static str> {
+    const EXPECTED: &str = "1 to 512 bytes of UTF-8 without control characters";
+    let text = std::str::from_utf8(name).map_err(|_| EXPECTED)?;
+    if name.is_empty() || name.len() > MAX_ID_BYTES || text.chars().any(char::is_control) {
+        return Err(EXPECTED);
+    }
+    Ok(text)
+}
+
+/// Whether all keys of a namespace are in one cluster slot: it holds a whole hash tag.
+///
+/// The server hashes what stands between the first `{` of a key and the first `}` behind it, unless that is
+/// empty. When both stand in the namespace, every key of the namespace has the same tag.
+#[must_use]
+pub fn has_hash_tag(namespace: &[u8]) -> bool {
+    let Some(open) = namespace.iter().position(|byte| *byte == b'{') else { return false };
+    namespace[open + 1..].iter().position(|byte| *byte == b'}').is_some_and(|length| length > 0)
+}
+
+/// Joins parts into a key: `<namespace>:<segment>:<id>`.
+#[must_use]
+pub fn key(namespace: &[u8], segment: &str, id: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(namespace.len() + segment.len() + id.len() + 2);
+    key.extend_from_slice(namespace);
+    key.push(b':');
+    key.extend_from_slice(segment.as_bytes());
+    key.push(b':');
+    key.extend_from_slice(id);
+    key
+}
+
+impl Address<'_> {
+    /// The key of another row of the same table.
+    #[must_use]
+    pub fn row(&self, id: &[u8]) -> Vec<u8> {
+        key(self.namespace, self.table.segment, id)
+    }
+
+    /// The key of the set that lists the row of this id; None for a table without an index.
+    #[must_use]
+    pub fn index_of(&self, id: &[u8]) -> Option<Vec<u8>> {
+        match self.table.index {
+            Index::None => None,
+            Index::All | Index::AllAnd(_) => Some(self.row(b"_index")),
+            Index::ByFirstPart => {
+                let (first, _) = self.table.split_id(id)?;
+                Some([&self.row(b"_index")[..], b":", first].concat())
+            }
+        }
+    }
+
+    /// Whether the key is a row that MIROIR.PUT and its siblings work on.
+    #[must_use]
+    pub fn is_row(&self) -> bool {
+        self.table.shape == Shape::Row && matches!(self.place, Place::Row(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(key: &str) -> Option<(String, &'static str, Place<'_>)> {
+        locate(key.as_bytes()).map(|found| {
+            (String::from_utf8_lossy(found.namespace).into_owned(), found.table.name, found.place)
+        })
+    }
+
+    #[test]
+    fn keys_of_the_contract() {
+        let cases: &[(&str, &str, &str, Place<'_>)] = &[
+            ("miroir:tasks:mtask-1", "miroir", "tasks", Place::Row(b"mtask-1")),
+            ("miroir:tasks", "miroir", "tasks", Place::Table),
+            ("miroir:tasks:_index", "miroir", "tasks", Place::Reserved(b"_index")),
+            ("miroir:tasks:", "miroir", "tasks", Place::Row(b"")),
+            ("{miroir}:jobs:a:b", "{miroir}", "jobs", Place::Row(b"a:b")),
+            ("eu:prod:session:tasks:1", "eu:prod", "sessions", Place::Row(b"tasks:1")),
+            ("m:canary:c", "m", "canaries", Place::Row(b"c")),
+            ("m:canary_runs:c", "m", "canary_runs", Place::Row(b"c")),
+            ("m:cdc:overflow:kafka", "m", "cdc_overflow", Place::Row(b"kafka")),
+            ("m:cdc:overflow_bytes:kafka", "m", "cdc_overflow", Place::Side("cdc:overflow_bytes", b"kafka")),
+            ("m:cdc_cursor:_index:kafka", "m", "cdc_cursors", Place::Reserved(b"_index:kafka")),
+            ("m:ratelimit:searchui:10.0.0.1", "m", "ratelimit_searchui", Place::Row(b"10.0.0.1")),
+            ("m:ratelimit:adminlogin:backoff:::1", "m", "ratelimit_adminlogin", Place::Row(b"backoff:::1")),
+            ("m:search_ui_scoped_key:i", "m", "search_ui_scoped_key", Place::Row(b"i")),
+            ("m:search_ui_scoped_key_observed:p:i", "m", "search_ui_scoped_key_observed", Place::Row(b"p:i")),
+            ("m:live_pods", "m", "live_pods", Place::Table),
+        ];
+        for (key, namespace, table, place) in cases {
+            assert_eq!(parts(key), Some(((*namespace).to_owned(), *table, *place)), "{key}");
+        }
+        for foreign in
+            ["", ":", "tasks:1", ":tasks:1", "miroir", "miroir:task:1", "miroir:tasksx:1", "miroir:cdc:x"]
+        {
+            assert!(parts(foreign).is_none(), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn ids() {
+        let tasks = crate::schema::table("tasks").unwrap();
+        let cursors = crate::schema::table("cdc_cursors").unwrap();
+        assert!(check_id(tasks, b"").is_err());
+        assert!(check_id(tasks, &[b'a'; 512]).is_ok());
+        assert!(check_id(tasks, &[b'a'; 513]).is_err());
+        assert!(check_id(tasks, b"_index").is_err());
+        assert!(check_id(tasks, b"a\0b").is_err());
+        assert!(check_id(tasks, b"a\xffb").is_err());
+        assert_eq!(check_id(tasks, "a b:é…".as_bytes()), Ok("a b:é…"));
+        assert!(check_id(cursors, b"movies").is_err());
+        assert!(check_id(cursors, b":movies").is_err());
+        assert!(check_id(cursors, b"kafka:").is_err());
+        assert!(check_id(cursors, b"a:b:movies").is_ok());
+    }
+
+    #[test]
+    fn hash_tags() {
+        for good in ["{miroir}", "a{b}c", "{a}{b}", "x{{y}"] {
+            assert!(has_hash_tag(good.as_bytes()), "{good}");
+        }
+        for bad in ["miroir", "{}", "{miroir", "miroir}", "}{", "{}{a}"] {
+            assert!(!has_hash_tag(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_that_was_built_is_found_again(
+            namespace in "[a-z{}]{1,8}(:[a-z]{1,8})?", id in "[^_\\p{Cc}][^\\p{Cc}]{0,20}", which in 0..TABLES.len()
+        ) {
+            let table = &TABLES[which];
+            let built = key(namespace.as_bytes(), table.segment, id.as_bytes());
+            // A namespace that holds a segment itself is outside of the contract.
+            prop_assume!(locate(namespace.as_bytes()).is_none() && !namespace.contains("cdc"));
+            let found = locate(&built).unwrap();
+            prop_assert_eq!(found.table.name, table.name);
+            prop_assert_eq!(found.namespace, namespace.as_bytes());
+            prop_assert_eq!(found.place, Place::Row(id.as_bytes()));
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_a_panic(key: Vec<u8>) {
+            if let Some(found) = locate(&key) {
+                let _ = check_id(found.table, &key);
+                let _ = found.index_of(&key);
+            }
+            let _ = has_hash_tag(&key);
+        }
+    }
+}

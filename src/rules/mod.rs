@@ -1,0 +1,11 @@
+//! Pure decisions. Time is an argument, nothing here reads a clock, a key or a setting.
+
+pub mod alias;
+pub mod budget;
+pub mod expiry;
+pub mod lease;
+pub mod page;
+pub mod prune;
+pub mod row;
+pub mod runs;
+pub mod task;

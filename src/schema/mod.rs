@@ -1,0 +1,256 @@
+//! The tables as data. Adding a table is one entry in [`tables`]; nothing here knows of the server.
+
+pub mod json;
+pub mod tables;
+pub mod value;
+
+use std::ffi::CStr;
+
+pub use tables::{table, TABLES};
+pub use value::Kind;
+
+/// One structure of the keyspace: a table of rows, or an auxiliary structure.
+#[derive(Debug)]
+pub struct Table {
+    /// The name in replies and in documents.
+    pub name: &'static str,
+    /// What stands between the namespace and the id in its keys, without the colons around it.
+    pub segment: &'static str,
+    /// What a key of it holds.
+    pub shape: Shape,
+    /// How ids are built.
+    pub id: IdForm,
+    /// The sets that list its ids.
+    pub index: Index,
+    /// The fields of a row; empty for what is no hash of fields.
+    pub fields: &'static [Field],
+    /// The order of LIST.
+    pub order: Order,
+    /// How long a row lives by default, in ms, for tables whose rows expire.
+    pub life_ms: Option<i64>,
+    /// The fields that LIST and COUNT can select by.
+    pub filters: &'static [&'static str],
+    /// What may not happen to a row.
+    pub guards: &'static [Guard],
+    /// What makes a row old enough to prune, for tables that can be pruned.
+    pub prune: Option<Prune>,
+    /// A table whose entry of the same id goes when a row is deleted.
+    pub companion: Option<&'static str>,
+    /// Segments of keys that belong to the same structure without being rows: counters, statistics.
+    pub sides: &'static [&'static str],
+    /// Whether operations touch a second key, so that a cluster needs a hash tag in the namespace.
+    pub tagged: bool,
+    /// The commands that work on it, for the error that sends a client there.
+    pub family: &'static str,
+}
+
+/// What a key of a structure holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A hash of fields: a row of MIROIR.PUT and its siblings.
+    Row,
+    /// A hash that only commands of its own write.
+    Hash,
+    /// A string.
+    String,
+    /// A string, or a hash where the id has a prefix of its own.
+    StringOrHash,
+    /// A sorted set.
+    SortedSet,
+    /// A list.
+    List,
+    /// One sorted set for the whole namespace: the key has no id.
+    Single,
+}
+
+/// How the id of a row is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdForm {
+    /// One name.
+    Plain,
+    /// Two names joined by a colon; the first holds no colon.
+    SplitFirst,
+    /// Two names joined by a colon; the last holds no colon.
+    SplitLast,
+}
+
+/// The sets that list the ids of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Index {
+    /// None.
+    None,
+    /// One set of all ids.
+    All,
+    /// One set of all ids, and one more of those whose field has a value.
+    AllAnd(Subset),
+    /// One set for each first part of the id, holding whole ids.
+    ByFirstPart,
+}
+
+/// The set of the ids whose row has a value in a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subset {
+    /// What follows the table's segment in the set's key.
+    pub suffix: &'static str,
+    /// The field.
+    pub field: &'static str,
+    /// The value.
+    pub value: &'static str,
+}
+
+/// The order in which LIST answers. Ties go by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// By id.
+    Id,
+    /// By a field that holds a time, newest first.
+    Newest(&'static str),
+    /// By a field that holds a time, oldest first.
+    Oldest(&'static str),
+}
+
+impl Order {
+    /// The field that orders the table, if it is not the id.
+    #[must_use]
+    pub fn field(self) -> Option<&'static str> {
+        match self {
+            Self::Id => None,
+            Self::Newest(field) | Self::Oldest(field) => Some(field),
+        }
+    }
+}
+
+/// A rule that a write of a row must keep, or it is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// The number in a field never falls.
+    NeverFalls(&'static str),
+    /// The field holds a task's status and follows its transitions.
+    TaskStatus(&'static str),
+    /// A row is replaced only while the field has this value.
+    ReplaceWhile(&'static str, &'static str),
+    /// Once the field is `1` the row is neither replaced nor prolonged, and the field stays.
+    Latch(&'static str),
+}
+
+/// What PRUNE removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prune {
+    /// The field that says what a row is at.
+    pub state: &'static str,
+    /// The values of it that are ends.
+    pub terminal: &'static [&'static str],
+    /// The times that date a row; the first that it has counts.
+    pub times: &'static [&'static str],
+}
+
+/// One field of a row.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name in the hash.
+    pub name: &'static CStr,
+    /// What values it takes.
+    pub kind: Kind,
+    /// Where its value comes from.
+    pub origin: Origin,
+    /// The commands that alone change it, if PATCH must not.
+    pub managed_by: Option<&'static str>,
+}
+
+/// Where the value of a field comes from when a row is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The id, or a part of it; written by the module.
+    Key(Part),
+    /// The client, always.
+    Required,
+    /// The client, or it is absent.
+    Optional,
+    /// The client, always where another field has a value, and never elsewhere.
+    RequiredWhen(&'static str, &'static str),
+    /// The client, or this value.
+    Default(&'static str),
+    /// The client, or the time of the write.
+    Now,
+    /// The client, or what the row had before, or the time of the write.
+    NowOnce,
+    /// The end of the row's life; written by the module, equal to the key's TTL.
+    Expiry,
+}
+
+/// A part of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// What stands before the colon that splits it.
+    First,
+    /// What stands behind that colon.
+    Last,
+}
+
+impl Field {
+    /// The name as text.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name.to_str().unwrap_or_default()
+    }
+}
+
+impl Table {
+    /// The field of this name.
+    #[must_use]
+    pub fn field(&self, name: &[u8]) -> Option<&'static Field> {
+        self.position(name).and_then(|position| self.fields.get(position))
+    }
+
+    /// The position of the field of this name.
+    #[must_use]
+    pub fn position(&self, name: &[u8]) -> Option<usize> {
+        self.fields.iter().position(|field| field.name.to_bytes() == name)
+    }
+
+    /// The field that holds the end of a row's life.
+    #[must_use]
+    pub fn expiry_field(&self) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.origin == Origin::Expiry)
+    }
+
+    /// The fields without which a hash is a stub, not a row: those that the client must always give; in a
+    /// table that has none of these, the one that the module writes from the key.
+    pub fn row_marks(&self) -> impl Iterator<Item = &'static Field> {
+        let fields = self.fields;
+        let given = |field: &&'static Field| field.origin == Origin::Required;
+        let from_key = |field: &&'static Field| matches!(field.origin, Origin::Key(_));
+        let any_given = fields.iter().any(|field| given(&field));
+        fields.iter().filter(move |field| if any_given { given(field) } else { from_key(field) })
+    }
+
+    /// The names of the fields, for an error.
+    #[must_use]
+    pub fn field_names(&self) -> String {
+        self.fields.iter().map(Field::name).collect::<Vec<_>>().join("|")
+    }
+
+    /// Splits an id into the part that [`Part::First`] names and the one that [`Part::Last`] names.
+    #[must_use]
+    pub fn split_id<'i>(&self, id: &'i [u8]) -> Option<(&'i [u8], &'i [u8])> {
+        let is_colon = |byte: &u8| *byte == b':';
+        let at = match self.id {
+            IdForm::Plain => return None,
+            IdForm::SplitFirst => id.iter().position(is_colon),
+            IdForm::SplitLast => id.iter().rposition(is_colon),
+        }?;
+        Some((&id[..at], &id[at + 1..]))
+    }
+
+    /// A part of an id; the whole where the id has no parts.
+    #[must_use]
+    pub fn part<'i>(&self, id: &'i [u8], part: Part) -> &'i [u8] {
+        match (part, self.split_id(id)) {
+            (Part::Whole, _) | (_, None) => id,
+            (Part::First, Some((first, _))) => first,
+            (Part::Last, Some((_, last))) => last,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What values a field takes.
+
+use super::json::{self, Form};
+
+/// The kind of a field's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any bytes.
+    Text,
+    /// A whole number from this one up to the largest that fits 63 bits.
+    Uint(i64),
+    /// A time in ms since the epoch.
+    Time,
+    /// `0` or `1`.
+    Flag,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// 64 hexadecimal digits.
+    Sha256,
+    /// JSON of this form.
+    Json(Form),
+}
+
+impl Kind {
+    /// What is accepted, as an error says it.
+    #[must_use]
+    pub fn expected(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Uint(least) => format!("an integer from {least} to {}", i64::MAX),
+            Self::Time => format!("a time in ms from 0 to {}", i64::MAX),
+            Self::Flag => "0 or 1".to_owned(),
+            Self::OneOf(words) => format!("one of {}", words.join("|")),
+            Self::Sha256 => "64 hexadecimal digits".to_owned(),
+            Self::Json(form) => form.expected().to_owned(),
+        }
+    }
+
+    /// Whether the value is one of this kind.
+    #[must_use]
+    pub fn accepts(self, value: &[u8]) -> bool {
+        match self {
+            Self::Text => true,
+            Self::Uint(least) => integer(value).is_some_and(|number| number >= least),
+            Self::Time => integer(value).is_some_and(|number| number >= 0),
+            Self::Flag => matches!(value, b"0" | b"1"),
+            Self::OneOf(words) => words.iter().any(|word| word.as_bytes() == value),
+            Self::Sha256 => value.len() == 64 && value.iter().all(u8::is_ascii_hexdigit),
+            Self::Json(form) => json::fits(form, value),
+        }
+    }
+}
+
+/// Reads a decimal integer as the server does: no sign but a leading minus, no leading zeros, no spaces,
+/// nothing outside of 64 bits. So each number has exactly one text.
+#[must_use]
+pub fn integer(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let canonical = match digits {
+        [b'0'] => digits.len() == text.len(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !canonical {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_integer_has_exactly_one_text(number: i64) {
+            let text = number.to_string();
+            prop_assert_eq!(integer(text.as_bytes()), Some(number));
+            let longer = format!("0{text}");
+            prop_assert_eq!(integer(longer.as_bytes()), None);
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_a_panic(value: Vec<u8>) {
+            for kind in [Kind::Text, Kind::Uint(1), Kind::Time, Kind::Flag, Kind::Sha256, Kind::OneOf(&["a"])] {
+                let _ = kind.accepts(&value);
+            }
+            if let Some(number) = integer(&value) {
+                prop_assert_eq!(number.to_string().into_bytes(), value);
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range() {
+        assert_eq!(integer(b"9223372036854775807"), Some(i64::MAX));
+        assert_eq!(integer(b"9223372036854775808"), None);
+        assert_eq!(integer(b"-9223372036854775808"), Some(i64::MIN));
+        for bad in [&b""[..], b"-", b"-0", b"+1", b" 1", b"1 ", b"01", b"1.0", b"1e3", b"0x1", "١".as_bytes()]
+        {
+            assert_eq!(integer(bad), None, "{bad:?}");
+        }
+        assert!(Kind::Uint(1).accepts(b"1") && !Kind::Uint(1).accepts(b"0"));
+        assert!(Kind::Time.accepts(b"0") && !Kind::Time.accepts(b"-1"));
+    }
+
+    #[test]
+    fn words_flags_and_hashes() {
+        assert!(Kind::OneOf(&["single", "multi"]).accepts(b"multi"));
+        assert!(!Kind::OneOf(&["single", "multi"]).accepts(b"Multi"));
+        assert!(Kind::Flag.accepts(b"0") && !Kind::Flag.accepts(b"true"));
+        assert!(Kind::Sha256.accepts(&[b'a'; 64]) && !Kind::Sha256.accepts(&[b'g'; 64]));
+        assert!(!Kind::Sha256.accepts(&[b'a'; 63]));
+    }
+}
