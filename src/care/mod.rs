@@ -1,0 +1,3 @@
+//! What keeps a task store healthy: accounting, and what is built on it.
+
+pub mod memory;

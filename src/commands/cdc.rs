@@ -1,0 +1,216 @@
+//! MIROIR.CDC.*: overflow buffers with exact byte accounting.
+
+use super::arguments::Arguments;
+use super::syntax::{COUNT, KEY};
+use super::target::Target;
+use crate::errors::{Failure, Outcome};
+use crate::server::entry::entry;
+use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
+use crate::server::{Arg, Context, Reply};
+use crate::store::buffers::Buffer;
+
+const TABLE: &str = "cdc_overflow";
+const BYTES: Argument = Argument::new("bytes", Kind::Integer);
+const POLICIES: &[&str] = &["drop-oldest", "reject"];
+
+fn buffer<'a>(context: &'a Context<'a>, key: Arg<'a>) -> Outcome<Buffer<'a>> {
+    let target = Target::of(key, TABLE)?.in_one_slot(context)?;
+    Buffer::open(context, key, &target.address, target.id.as_bytes())
+}
+
+/// MIROIR.CDC.PUSH.
+pub const PUSH: Command = Command {
+    name: "MIROIR.CDC.PUSH",
+    entry: entry(push),
+    summary: "Adds events to an overflow buffer within a budget of bytes.",
+    complexity: "O(E + D), E the number of events, D the number dropped.",
+    since: "0.1.0",
+    access: Access::Write,
+    fast: true,
+    keys: Keys::First(KeyUse::Update),
+    arguments: &[
+        KEY,
+        BYTES.behind("BUDGET"),
+        Argument::new("policy", Kind::OneOf(&[Argument::word("drop-oldest"), Argument::word("reject")]))
+            .behind("POLICY")
+            .optional(),
+        Argument::new("event", Kind::String).repeated(Repeated::Plain),
+    ],
+    reply:
+        "A map: `accepted` events, the buffer's `length` and `bytes` after it, `dropped` events and their \
+            `dropped_bytes`, `last_seq`, the number of the newest event.",
+};
+
+fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let key = arguments.next("key")?;
+    if !arguments.take_word("BUDGET") {
+        return arguments.unexpected("BUDGET bytes");
+    }
+    let budget = arguments.integer("BUDGET", 0..=i64::MAX)?;
+    let reject = arguments.take_word("POLICY") && arguments.one_of("POLICY", POLICIES)? == "reject";
+    let events = arguments.rest();
+    if events.is_empty() {
+        return Err(Failure::argument("event", "one event or more", None));
+    }
+    let size = |event: &Arg<'_>| i64::try_from(event.bytes().len()).unwrap_or(i64::MAX);
+    if let Some(large) = events.iter().map(size).find(|size| *size > budget) {
+        let got = format!("{large} bytes");
+        let expected = format_args!("at most {budget} bytes, the budget").to_string();
+        return Err(Failure::argument("event", expected, Some(got.as_bytes())));
+    }
+
+    let mut buffer = buffer(context, key)?;
+    let total = events.iter().map(size).fold(0, i64::saturating_add);
+    let (accepted, dropped) = if reject && buffer.bytes.saturating_add(total) > budget {
+        (0, Default::default())
+    } else {
+        (events.len(), buffer.push(events, budget)?)
+    };
+    Ok(Reply::map([
+        ("accepted", Reply::count(accepted)),
+        ("length", Reply::Integer(buffer.span.length)),
+        ("bytes", Reply::Integer(buffer.bytes)),
+        ("dropped", Reply::Integer(dropped.count)),
+        ("dropped_bytes", Reply::Integer(dropped.bytes)),
+        ("last_seq", Reply::Integer(buffer.span.last_seq())),
+    ]))
+}
+
+/// MIROIR.CDC.POP.
+pub const POP: Command = Command {
+    name: "MIROIR.CDC.POP",
+    entry: entry(pop),
+    summary: "Takes the oldest events out of an overflow buffer.",
+    complexity: "O(E), E the number of events taken.",
+    since: "0.1.0",
+    access: Access::Shrink,
+    fast: true,
+    keys: Keys::First(KeyUse::ReadDelete),
+    arguments: &[KEY, COUNT.behind("COUNT").optional(), BYTES.behind("MAXBYTES").optional()],
+    reply: "An array of events, oldest first.",
+};
+
+fn pop(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let key = arguments.next("key")?;
+    let (count, max_bytes) = bounds(&mut arguments)?;
+    let events = buffer(context, key)?.pop(count, max_bytes)?;
+    Ok(events.map_or(Reply::Array(Vec::new()), Reply::Forward))
+}
+
+/// MIROIR.CDC.PEEK.
+pub const PEEK: Command = Command {
+    name: "MIROIR.CDC.PEEK",
+    entry: entry(peek),
+    summary: "Reads the oldest events of an overflow buffer with their numbers, for MIROIR.CDC.ACK.",
+    complexity: "O(E), E the number of events answered.",
+    since: "0.1.0",
+    access: Access::Read,
+    fast: false,
+    keys: Keys::First(KeyUse::Read),
+    arguments: &[KEY, COUNT.behind("COUNT").optional(), BYTES.behind("MAXBYTES").optional()],
+    reply: "An array of `[seq, event]`, oldest first.",
+};
+
+fn peek(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let key = arguments.next("key")?;
+    let (count, max_bytes) = bounds(&mut arguments)?;
+    let events = buffer(context, key)?.peek(count, max_bytes);
+    let numbered = |(seq, event)| Reply::Array(vec![Reply::Integer(seq), Reply::Bulk(event)]);
+    Ok(Reply::Array(events.into_iter().map(numbered).collect()))
+}
+
+/// MIROIR.CDC.ACK.
+pub const ACK: Command = Command {
+    name: "MIROIR.CDC.ACK",
+    entry: entry(ack),
+    summary: "Removes the events of an overflow buffer up to a number.",
+    complexity: "O(E), E the number of events removed.",
+    since: "0.1.0",
+    access: Access::Shrink,
+    fast: true,
+    keys: Keys::First(KeyUse::Delete),
+    arguments: &[KEY, Argument::new("seq", Kind::Integer)],
+    reply: "How many events were removed.",
+};
+
+fn ack(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let key = arguments.next("key")?;
+    let seq = arguments.integer("seq", 0..=i64::MAX)?;
+    arguments.end()?;
+    buffer(context, key)?.acknowledge(seq).map(Reply::Integer)
+}
+
+/// MIROIR.CDC.TRIM.
+pub const TRIM: Command = Command {
+    name: "MIROIR.CDC.TRIM",
+    entry: entry(trim),
+    summary: "Drops the oldest events of an overflow buffer until it keeps a budget; 0 empties it.",
+    complexity: "O(D), D the number of events dropped.",
+    since: "0.1.0",
+    access: Access::Shrink,
+    fast: false,
+    keys: Keys::First(KeyUse::Delete),
+    arguments: &[KEY, BYTES.behind("BUDGET")],
+    reply: "`[dropped, dropped_bytes]`.",
+};
+
+fn trim(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let key = arguments.next("key")?;
+    if !arguments.take_word("BUDGET") {
+        return arguments.unexpected("BUDGET bytes");
+    }
+    let budget = arguments.integer("BUDGET", 0..=i64::MAX)?;
+    arguments.end()?;
+    let dropped = buffer(context, key)?.trim(budget)?;
+    Ok(Reply::Array(vec![Reply::Integer(dropped.count), Reply::Integer(dropped.bytes)]))
+}
+
+/// MIROIR.CDC.STAT.
+pub const STAT: Command = Command {
+    name: "MIROIR.CDC.STAT",
+    entry: entry(stat),
+    summary: "Tells what an overflow buffer holds, and what it has lost and delivered in its life.",
+    complexity: "O(1)",
+    since: "0.1.0",
+    access: Access::Read,
+    fast: true,
+    keys: Keys::First(KeyUse::Read),
+    arguments: &[KEY],
+    reply:
+        "A map: `length`, `bytes`, `first_seq` (the next one when the buffer is empty), `last_seq`, and over \
+            its life `dropped`, `dropped_bytes`, `acked`.",
+};
+
+fn stat(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let buffer = buffer(context, arguments.next("key")?)?;
+    Ok(Reply::map([
+        ("length", Reply::Integer(buffer.span.length)),
+        ("bytes", Reply::Integer(buffer.bytes)),
+        ("first_seq", Reply::Integer(buffer.span.first_seq)),
+        ("last_seq", Reply::Integer(buffer.span.last_seq())),
+        ("dropped", Reply::Integer(buffer.totals.dropped)),
+        ("dropped_bytes", Reply::Integer(buffer.totals.dropped_bytes)),
+        ("acked", Reply::Integer(buffer.totals.acked)),
+    ]))
+}
+
+/// Reads `[COUNT count] [MAXBYTES bytes]`.
+fn bounds(arguments: &mut Arguments<'_>) -> Outcome<(i64, i64)> {
+    let (mut count, mut max_bytes) = (None, None);
+    while !arguments.is_empty() {
+        if count.is_none() && arguments.take_word("COUNT") {
+            count = Some(arguments.integer("COUNT", 0..=i64::MAX)?);
+        } else if max_bytes.is_none() && arguments.take_word("MAXBYTES") {
+            max_bytes = Some(arguments.integer("MAXBYTES", 0..=i64::MAX)?);
+        } else {
+            return arguments.unexpected("COUNT count|MAXBYTES bytes");
+        }
+    }
+    Ok((count.unwrap_or(1), max_bytes.unwrap_or(i64::MAX)))
+}

@@ -1,0 +1,80 @@
+//! MIROIR.CURSOR.*: how far a sink has come in the events of an index.
+
+use super::arguments::Arguments;
+use super::syntax::KEY;
+use super::target::Target;
+use crate::errors::{Failure, Outcome};
+use crate::rules::row::{self, Circumstances, Given, Life, Plan};
+use crate::schema::value::integer;
+use crate::server::config::max_field_bytes;
+use crate::server::entry::entry;
+use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
+use crate::server::{Arg, Context, Reply};
+use crate::store::rows;
+
+const TABLE: &str = "cdc_cursors";
+const FIELD: &str = "last_event_seq";
+
+/// MIROIR.CURSOR.ADVANCE.
+pub const ADVANCE: Command = Command {
+    name: "MIROIR.CURSOR.ADVANCE",
+    entry: entry(advance),
+    summary: "Moves a cursor forward; one that is missing stands at 0.",
+    complexity: "O(1)",
+    since: "0.1.0",
+    access: Access::Write,
+    fast: true,
+    keys: Keys::First(KeyUse::ReadUpdate),
+    arguments: &[
+        KEY,
+        Argument::new("seq", Kind::Integer),
+        Argument::new("old", Kind::Integer).behind("IFSEQ").optional(),
+    ],
+    reply:
+        "`[1, seq]` advanced, `[0, current]` refused: it would not go forward, or does not stand at IFSEQ.",
+};
+
+fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let seq_argument = arguments.rest().first().copied();
+    let seq = arguments.integer("seq", 0..=i64::MAX)?;
+    let if_seq =
+        if arguments.take_word("IFSEQ") { Some(arguments.integer("IFSEQ", 0..=i64::MAX)?) } else { None };
+    arguments.end()?;
+
+    let table = target.address.table;
+    let expires_at = context.open(target.key).expires_at();
+    let stored = rows::read(context, target.key)?;
+    let stored = stored.pairs();
+    let current = match stored.iter().find(|(name, _)| *name == FIELD.as_bytes()) {
+        None => 0,
+        Some((_, text)) => {
+            let number = integer(text).filter(|seq| *seq >= 0);
+            number.ok_or_else(|| Failure::stored(TABLE, FIELD, "an integer from 0", Some(text)))?
+        }
+    };
+    let answer = |advanced, seq| Ok(Reply::Array(vec![Reply::Integer(advanced), Reply::Integer(seq)]));
+    if seq <= current || if_seq.is_some_and(|old| old != current) {
+        return answer(0, current);
+    }
+    let mut given: Given<'_> = vec![None; table.fields.len()];
+    if let Some(position) = table.position(FIELD.as_bytes()) {
+        given[position] = seq_argument.map(|argument| argument.bytes());
+    }
+    let circumstances = Circumstances {
+        table,
+        id: target.id.as_bytes(),
+        now: context.now_ms(),
+        max_field_bytes: max_field_bytes(),
+    };
+    let plan = if row::is_row(table, &stored) {
+        row::patch(circumstances, &given, &stored, expires_at)?
+    } else {
+        row::put(circumstances, &given, Life::Unsaid, &stored)?
+    };
+    if let Plan::Write(changes) = plan {
+        rows::write(context, target.key, &target.address, target.id.as_bytes(), &changes, expires_at)?;
+    }
+    answer(1, seq)
+}

@@ -1,0 +1,64 @@
+//! The commands: one table of them all, and a file for each family with its specs and its handlers.
+
+mod aliases;
+mod arguments;
+mod canaries;
+mod care;
+mod cdc;
+mod cursors;
+#[cfg(feature = "debug-command")]
+mod debug;
+mod leases;
+mod lists;
+pub mod reference;
+mod rows;
+pub mod syntax;
+mod target;
+mod tasks;
+
+use crate::server::register::Command;
+
+/// Commands that belong together, under the title that the reference gives them.
+pub struct Family {
+    /// The title.
+    pub title: &'static str,
+    /// The commands.
+    pub commands: &'static [Command],
+}
+
+/// Every command of the module. Registration, arity, key specifications, COMMAND DOCS, access control
+/// categories and docs/commands.md all come from here.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        title: "Rows",
+        commands: &[
+            rows::PUT,
+            rows::PATCH,
+            rows::GET,
+            rows::DEL,
+            rows::TOUCH,
+            lists::LIST,
+            lists::COUNT,
+            lists::PRUNE,
+        ],
+    },
+    Family { title: "Tasks and aliases", commands: &[tasks::STATUS, tasks::NODE, aliases::FLIP] },
+    Family { title: "Leases", commands: &[leases::ACQUIRE, leases::RENEW, leases::RELEASE, leases::GET] },
+    Family { title: "Canary runs", commands: &[canaries::RECORD, canaries::RUNS] },
+    Family {
+        title: "CDC overflow",
+        commands: &[cdc::PUSH, cdc::POP, cdc::PEEK, cdc::ACK, cdc::TRIM, cdc::STAT, cursors::ADVANCE],
+    },
+    Family { title: "Accounting", commands: &[care::MEMORY] },
+];
+
+/// Commands that only builds for tests have.
+#[cfg(feature = "debug-command")]
+const FOR_TESTS: &[Command] = &[debug::DEBUG];
+#[cfg(not(feature = "debug-command"))]
+const FOR_TESTS: &[Command] = &[];
+
+/// Every command, family by family.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    FAMILIES.iter().flat_map(|family| family.commands).chain(FOR_TESTS)
+}

@@ -1,0 +1,102 @@
+//! The key that a command works on, checked.
+
+use crate::errors::{Failure, Outcome};
+use crate::keyspace::{self, check_id, Address, Place};
+use crate::schema::Shape;
+use crate::server::{Arg, Context};
+
+/// One row, or one structure of another shape, and the key that names it.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The key, as the client gave it.
+    pub key: Arg<'a>,
+    /// What it names.
+    pub address: Address<'a>,
+    /// The id in it, which is a good one.
+    pub id: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// A row of any table that MIROIR.PUT and its siblings work on.
+    ///
+    /// # Errors
+    /// For any other key; the error names the commands that do work on it.
+    pub fn row(key: Arg<'a>) -> Outcome<Self> {
+        let address = keyspace::locate(key.bytes())
+            .ok_or_else(|| Failure::key(key.bytes(), "<namespace>:<table>:<id>, with a table of miroir"))?;
+        if address.table.shape != Shape::Row {
+            return Err(misplaced(key, &address));
+        }
+        if let Place::Reserved(_) = address.place {
+            let table = address.table.name;
+            let expected = format_args!(
+                "the key of a row; ids that begin with '_' are reserved, {table} is listed by MIROIR.LIST"
+            )
+            .to_string();
+            return Err(Failure::key(key.bytes(), expected));
+        }
+        Self::with_id(key, address)
+    }
+
+    /// A row, or a structure, of the table of this name.
+    ///
+    /// # Errors
+    /// For any other key.
+    pub fn of(key: Arg<'a>, table: &str) -> Outcome<Self> {
+        let address = keyspace::locate(key.bytes()).filter(|found| {
+            found.table.name == table && matches!(found.place, Place::Row(_) | Place::Reserved(_))
+        });
+        let address = address.ok_or_else(|| {
+            let segment = crate::schema::table(table).map_or(table, |table| table.segment);
+            Failure::key(key.bytes(), format_args!("<namespace>:{segment}:<id>"))
+        })?;
+        Self::with_id(key, address)
+    }
+
+    fn with_id(key: Arg<'a>, address: Address<'a>) -> Outcome<Self> {
+        let id = match address.place {
+            Place::Row(id) | Place::Reserved(id) | Place::Side(_, id) => id,
+            Place::Table => b"",
+        };
+        check_id(address.table, id)
+            .map(|id| Self { key, address, id })
+            .map_err(|expected| Failure::key(key.bytes(), expected))
+    }
+
+    /// Errs in a cluster if the structure keeps more than one key and the namespace has no hash tag.
+    ///
+    /// # Errors
+    /// CROSSSLOT.
+    pub fn in_one_slot(self, context: &Context<'_>) -> Outcome<Self> {
+        one_slot(context, &self.address)?;
+        Ok(self)
+    }
+}
+
+/// The table that a table key names.
+///
+/// # Errors
+/// For any other key, for a table without rows, and CROSSSLOT in a cluster if the namespace has no hash tag.
+pub fn table<'a>(context: &Context<'_>, key: Arg<'a>) -> Outcome<Address<'a>> {
+    let address = keyspace::locate(key.bytes()).filter(|found| found.place == Place::Table);
+    let address = address.ok_or_else(|| {
+        Failure::key(key.bytes(), "a table key, <namespace>:<table>, with a table of miroir")
+    })?;
+    if address.table.shape != Shape::Row {
+        return Err(misplaced(key, &address));
+    }
+    one_slot(context, &address)?;
+    Ok(address)
+}
+
+fn one_slot(context: &Context<'_>, address: &Address<'_>) -> Outcome<()> {
+    if address.table.tagged && !keyspace::has_hash_tag(address.namespace) && context.in_cluster() {
+        return Err(Failure::cross_slot(address.table.name, address.namespace));
+    }
+    Ok(())
+}
+
+fn misplaced(key: Arg<'_>, address: &Address<'_>) -> Failure {
+    let table = address.table;
+    Failure::key(key.bytes(), format_args!("the key of a row; {} is for {}", table.name, table.family))
+}

@@ -1,0 +1,151 @@
+//! MIROIR.TASK.*: the life of a task.
+
+use super::arguments::Arguments;
+use super::syntax::KEY;
+use super::target::Target;
+use crate::errors::{Failure, Outcome};
+use crate::rules::{row, task};
+use crate::schema::json::{self, Entries, Form};
+use crate::schema::tables::TASK_STATUSES;
+use crate::server::config::max_field_bytes;
+use crate::server::entry::entry;
+use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
+use crate::server::{Arg, Context, Reply};
+use crate::store::rows;
+
+const TABLE: &str = "tasks";
+
+/// MIROIR.TASK.STATUS.
+pub const STATUS: Command = Command {
+    name: "MIROIR.TASK.STATUS",
+    entry: entry(status),
+    summary: "Moves a task to a status and dates the move.",
+    complexity: "O(F), F the number of fields of the task.",
+    since: "0.1.0",
+    access: Access::Write,
+    fast: true,
+    keys: Keys::First(KeyUse::Update),
+    arguments: &[
+        KEY,
+        Argument::new("status", Kind::String),
+        Argument::new("text", Kind::String).behind("ERROR").optional(),
+    ],
+    reply:
+        "`1` the task is in that status, `0` refused: it would be an illegal transition; `-2` no such task.",
+};
+
+fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let status = arguments.one_of("status", TASK_STATUSES)?;
+    let error =
+        if arguments.take_word("ERROR") { Some(arguments.bytes("ERROR", max_field_bytes())?) } else { None };
+    arguments.end()?;
+
+    let stored = rows::read(context, target.key)?;
+    let stored = stored.pairs();
+    if !row::is_row(target.address.table, &stored) {
+        return Ok(Reply::Integer(-2));
+    }
+    let value =
+        |name: &str| stored.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| *value);
+    let before = value("status").unwrap_or(TASK_STATUSES[0].as_bytes());
+    if !task::may_become(before, status.as_bytes()) {
+        return Ok(Reply::Integer(0));
+    }
+    let now = context.now_ms().to_string();
+    let mut changes = Vec::with_capacity(3);
+    if value("status") != Some(status.as_bytes()) {
+        changes.push(("status", status.as_bytes()));
+    }
+    if let Some(field) = task::dated_by(status.as_bytes()).filter(|field| value(field).is_none()) {
+        changes.push((field, now.as_bytes()));
+    }
+    if let Some(error) = error.filter(|error| !error.is_empty()) {
+        changes.push(("error", error));
+    }
+    rows::set_fields(context, target.key, &changes)?;
+    Ok(Reply::Integer(1))
+}
+
+/// MIROIR.TASK.NODE.
+pub const NODE: Command = Command {
+    name: "MIROIR.TASK.NODE",
+    entry: entry(node),
+    summary: "Sets one node's entry in node_tasks, in node_errors, or in both.",
+    complexity: "O(F + N), F the number of fields of the task, N the number of its nodes.",
+    since: "0.1.0",
+    access: Access::Write,
+    fast: true,
+    keys: Keys::First(KeyUse::Update),
+    arguments: &[
+        KEY,
+        Argument::new("node-id", Kind::String),
+        Argument::new("uid", Kind::Integer).behind("UID").optional(),
+        Argument::new("text", Kind::String).behind("ERROR").optional(),
+    ],
+    reply: "`1` set, `-2` no such task.",
+};
+
+fn node(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
+    let mut arguments = Arguments::new(arguments);
+    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let (_, node_id) = arguments.name("node_id")?;
+    let (mut uid, mut error) = (None, None);
+    while !arguments.is_empty() {
+        if uid.is_none() && arguments.take_word("UID") {
+            uid = Some(arguments.integer("UID", 0..=i64::MAX)?);
+        } else if error.is_none() && arguments.take_word("ERROR") {
+            error = Some(arguments.text("ERROR", max_field_bytes())?);
+        } else {
+            return arguments.unexpected("UID n|ERROR text");
+        }
+    }
+    if uid.is_none() && error.is_none() {
+        return Err(Failure::argument("option", "UID n or ERROR text", None));
+    }
+
+    let stored = rows::read(context, target.key)?;
+    let stored = stored.pairs();
+    if !row::is_row(target.address.table, &stored) {
+        return Ok(Reply::Integer(-2));
+    }
+    let node_tasks = uid
+        .map(|uid| with_entry(&stored, "node_tasks", Form::Uints, node_id, uid.unsigned_abs()))
+        .transpose()?;
+    let node_errors = error
+        .map(|text| with_entry(&stored, "node_errors", Form::Texts, node_id, text.to_owned()))
+        .transpose()?;
+    let changes: Vec<_> = [("node_tasks", &node_tasks), ("node_errors", &node_errors)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+        .collect();
+    rows::set_fields(context, target.key, &changes)?;
+    Ok(Reply::Integer(1))
+}
+
+/// The JSON object in a field of the task, with one entry set.
+fn with_entry<V>(
+    stored: &row::Stored<'_>,
+    field: &str,
+    form: Form,
+    node_id: &str,
+    value: V,
+) -> Outcome<Vec<u8>>
+where
+    V: serde::Serialize + for<'de> serde::Deserialize<'de>,
+{
+    let text =
+        stored.iter().find(|(name, _)| *name == field.as_bytes()).map_or(&b"{}"[..], |(_, value)| value);
+    let mut entries: Entries<V> =
+        json::read(text).ok_or_else(|| Failure::stored(TABLE, field, form.expected(), Some(text)))?;
+    entries.set(node_id, value);
+    let text = json::write(&entries);
+    if text.len() > max_field_bytes() {
+        let expected =
+            format!("at most {} bytes with this entry (miroir.max-field-bytes)", max_field_bytes());
+        let got = format!("{} bytes", text.len());
+        return Err(Failure::field(TABLE, field, expected, Some(got.as_bytes())));
+    }
+    Ok(text)
+}

@@ -1,0 +1,137 @@
+//! What the server tells of its own accord: changes of keys, flushes, swaps, loading.
+
+use std::os::raw::{c_char, c_int, c_void};
+
+use redis_module::raw;
+
+use super::entry::guard;
+use super::{Arg, Context};
+use crate::errors::{Failure, Outcome};
+
+/// Something that happened to whole databases, for which the server fires no events of single keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseEvent {
+    /// A database, or all of them, was emptied.
+    Flushed(Option<i32>),
+    /// Two databases changed places.
+    Swapped(i32, i32),
+    /// The server began to load its data, from disk or from its master.
+    Loading,
+}
+
+/// Calls `handler` with the context and the name of a key after each change of it, whoever made it.
+///
+/// # Errors
+/// When the server refuses the subscription.
+pub fn on_key_change<F>(context: &Context<'_>, _handler: F) -> Outcome<()>
+where
+    F: Fn(&Context<'_>, Arg<'_>) + Copy + 'static,
+{
+    const { assert!(size_of::<F>() == 0, "a handler is a plain function, not a closure over data") };
+    const KINDS: u32 = raw::REDISMODULE_NOTIFY_GENERIC as u32
+        | raw::REDISMODULE_NOTIFY_STRING as u32
+        | raw::REDISMODULE_NOTIFY_LIST as u32
+        | raw::REDISMODULE_NOTIFY_HASH as u32
+        | raw::REDISMODULE_NOTIFY_EXPIRED as u32
+        | raw::REDISMODULE_NOTIFY_EVICTED as u32;
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let subscribe = unsafe { raw::RedisModule_SubscribeToKeyspaceEvents };
+    let subscribe = subscribe.ok_or_else(|| Failure::internal("no keyspace events"))?;
+    // SAFETY: called while the module loads; the callback is a function of this library.
+    let status = unsafe { subscribe(context.as_ptr(), KINDS as c_int, Some(key_changed::<F>)) };
+    expect_ok(status, "keyspace events")
+}
+
+extern "C" fn key_changed<F>(
+    context: *mut raw::RedisModuleCtx,
+    _kind: c_int,
+    _event: *const c_char,
+    key: *mut raw::RedisModuleString,
+) -> c_int
+where
+    F: Fn(&Context<'_>, Arg<'_>) + Copy + 'static,
+{
+    guard(|| {
+        // SAFETY: the context is valid during the callback.
+        let context = unsafe { Context::from_ptr(context) };
+        // SAFETY: the key's name is valid during the callback.
+        let key = unsafe { Arg::from_ptr(key) };
+        if let (Some(context), Some(key)) = (context, key) {
+            // SAFETY: `on_key_change` accepts only types without data, of which any aligned pointer is a value.
+            let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
+            handler(&context, key);
+        }
+    });
+    raw::REDISMODULE_OK as c_int
+}
+
+/// Calls `handler` after each event of whole databases.
+///
+/// # Errors
+/// When the server refuses a subscription.
+pub fn on_database_event<F>(context: &Context<'_>, _handler: F) -> Outcome<()>
+where
+    F: Fn(DatabaseEvent) + Copy + 'static,
+{
+    const { assert!(size_of::<F>() == 0, "a handler is a plain function, not a closure over data") };
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let subscribe = unsafe { raw::RedisModule_SubscribeToServerEvent };
+    let subscribe = subscribe.ok_or_else(|| Failure::internal("no server events"))?;
+    for id in [raw::REDISMODULE_EVENT_FLUSHDB, raw::REDISMODULE_EVENT_SWAPDB, raw::REDISMODULE_EVENT_LOADING]
+    {
+        // SAFETY: called while the module loads; the callback is a function of this library.
+        let status = unsafe {
+            subscribe(context.as_ptr(), raw::RedisModuleEvent { id, dataver: 1 }, Some(database_event::<F>))
+        };
+        expect_ok(status, "server events")?;
+    }
+    Ok(())
+}
+
+extern "C" fn database_event<F>(
+    _context: *mut raw::RedisModuleCtx,
+    event: raw::RedisModuleEvent,
+    subevent: u64,
+    data: *mut c_void,
+) where
+    F: Fn(DatabaseEvent) + Copy + 'static,
+{
+    guard(|| {
+        // SAFETY: the event's id says which structure `data` points to, and it is valid during the callback.
+        if let Some(event) = unsafe { understand(event.id, subevent, data) } {
+            // SAFETY: `on_database_event` accepts only types without data, of which any aligned pointer is a
+            // value.
+            let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
+            handler(event);
+        }
+    });
+}
+
+/// # Safety
+/// `data` points to the structure that belongs to the event `id`, or is null.
+unsafe fn understand(id: u64, subevent: u64, data: *mut c_void) -> Option<DatabaseEvent> {
+    match id {
+        raw::REDISMODULE_EVENT_FLUSHDB if subevent == raw::REDISMODULE_SUBEVENT_FLUSHDB_END => {
+            // SAFETY: by the caller's promise.
+            let info = unsafe { data.cast::<raw::RedisModuleFlushInfoV1>().as_ref() }?;
+            Some(DatabaseEvent::Flushed((info.dbnum >= 0).then_some(info.dbnum)))
+        }
+        raw::REDISMODULE_EVENT_SWAPDB => {
+            // SAFETY: by the caller's promise.
+            let info = unsafe { data.cast::<raw::RedisModuleSwapDbInfoV1>().as_ref() }?;
+            Some(DatabaseEvent::Swapped(info.dbnum_first, info.dbnum_second))
+        }
+        raw::REDISMODULE_EVENT_LOADING if subevent < raw::REDISMODULE_SUBEVENT_LOADING_ENDED => {
+            Some(DatabaseEvent::Loading)
+        }
+        _ => None,
+    }
+}
+
+fn expect_ok(status: c_int, what: &str) -> Outcome<()> {
+    if status == raw::REDISMODULE_OK as c_int {
+        Ok(())
+    } else {
+        Err(Failure::internal(format_args!("no subscription to {what}")))
+    }
+}

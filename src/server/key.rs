@@ -1,0 +1,207 @@
+//! Handles of keys, to look at a value without running a command. Writes go through native commands instead.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use redis_module::raw;
+
+use super::{Arg, Context, Text};
+use crate::errors::{Failure, Outcome};
+
+/// The type of the value at a key, as far as this module tells types apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyType {
+    /// No value, or one whose time is up.
+    Empty,
+    /// A string.
+    String,
+    /// A list.
+    List,
+    /// A hash.
+    Hash,
+    /// A set.
+    Set,
+    /// A sorted set.
+    SortedSet,
+    /// A stream or a value of another module.
+    Other,
+}
+
+/// An open key. It is closed when dropped; do not keep it across a native command that writes the same key.
+pub struct Key<'a> {
+    pointer: Option<NonNull<raw::RedisModuleKey>>,
+    lifetime: PhantomData<&'a raw::RedisModuleCtx>,
+}
+
+impl Context<'_> {
+    /// Opens the key that an argument names, for reading.
+    #[must_use]
+    pub fn open(&self, name: Arg<'_>) -> Key<'_> {
+        self.open_string(name.as_ptr(), raw::REDISMODULE_READ as i32)
+    }
+
+    /// Opens a key by its bytes, for reading, without counting as an access for the eviction policy.
+    #[must_use]
+    pub fn peek(&self, name: &[u8]) -> Key<'_> {
+        let Some(name) = Text::new(name) else { return Key { pointer: None, lifetime: PhantomData } };
+        self.open_string(name.as_ptr(), (raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH) as i32)
+    }
+
+    fn open_string(&self, name: *mut raw::RedisModuleString, mode: i32) -> Key<'_> {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let pointer = unsafe { raw::RedisModule_OpenKey }.and_then(|open| {
+            // SAFETY: context and name are live; the mode only reads. A missing key gives null.
+            NonNull::new(unsafe { open(self.as_ptr(), name, mode) })
+        });
+        Key { pointer, lifetime: PhantomData }
+    }
+}
+
+impl Drop for Key<'_> {
+    fn drop(&mut self) {
+        if let Some(pointer) = self.pointer {
+            // SAFETY: a read of a function pointer that the server's init has set.
+            if let Some(close) = unsafe { raw::RedisModule_CloseKey } {
+                // SAFETY: the handle is open and closed once.
+                unsafe { close(pointer.as_ptr()) };
+            }
+        }
+    }
+}
+
+impl Key<'_> {
+    /// The type of the value.
+    #[must_use]
+    pub fn key_type(&self) -> KeyType {
+        let Some(pointer) = self.pointer else { return KeyType::Empty };
+        // SAFETY: the handle is open.
+        unsafe { type_of(pointer.as_ptr()) }
+    }
+
+    /// Errs with WRONGTYPE unless the key holds that type. Answers whether it holds anything at all.
+    pub fn expect(&self, expected: KeyType) -> Outcome<bool> {
+        match self.key_type() {
+            KeyType::Empty => Ok(false),
+            found if found == expected => Ok(true),
+            _ => Err(Failure::wrong_type()),
+        }
+    }
+
+    /// When the key's life ends, in ms since the epoch; None for a key that lives on, or is not there.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<i64> {
+        let pointer = self.pointer?;
+        // SAFETY: the handle is open.
+        unsafe { absolute_expire(pointer.as_ptr()) }
+    }
+
+    /// The number of elements of a collection, or of bytes of a string; 0 where there is no value.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let Some(pointer) = self.pointer else { return 0 };
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let Some(length) = (unsafe { raw::RedisModule_ValueLength }) else { return 0 };
+        // SAFETY: the handle is open.
+        unsafe { length(pointer.as_ptr()) }
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One field of a hash; None where the key is no hash or the field is absent.
+    #[must_use]
+    pub fn field(&self, name: &CStr) -> Option<Text> {
+        if self.key_type() != KeyType::Hash {
+            return None;
+        }
+        let pointer = self.pointer?;
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let get = unsafe { raw::RedisModule_HashGet }?;
+        let mut value: *mut raw::RedisModuleString = std::ptr::null_mut();
+        // SAFETY: the handle is an open hash; the variadic list is one C string, the place for its value and
+        // the null that ends it, as the flag CFIELDS demands.
+        unsafe {
+            get(
+                pointer.as_ptr(),
+                raw::REDISMODULE_HASH_CFIELDS as i32,
+                name.as_ptr(),
+                &mut value as *mut *mut raw::RedisModuleString,
+                std::ptr::null::<std::os::raw::c_char>(),
+            )
+        };
+        // SAFETY: the value was made for the caller, who releases it.
+        unsafe { Text::owned(value) }
+    }
+
+    /// One field of a hash, by a name of any bytes.
+    #[must_use]
+    pub fn field_named(&self, name: &[u8]) -> Option<Text> {
+        if self.key_type() != KeyType::Hash {
+            return None;
+        }
+        let pointer = self.pointer?;
+        let name = Text::new(name)?;
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let get = unsafe { raw::RedisModule_HashGet }?;
+        let mut value: *mut raw::RedisModuleString = std::ptr::null_mut();
+        // SAFETY: as in `field`, with a server string for the name.
+        unsafe {
+            get(
+                pointer.as_ptr(),
+                raw::REDISMODULE_HASH_NONE as i32,
+                name.as_ptr(),
+                &mut value as *mut *mut raw::RedisModuleString,
+                std::ptr::null::<std::os::raw::c_char>(),
+            )
+        };
+        // SAFETY: the value was made for the caller, who releases it.
+        unsafe { Text::owned(value) }
+    }
+
+    /// The element of a list at an index, 0 at the head, -1 at the tail. Walking in one direction costs O(1)
+    /// a step: the server keeps an iterator behind the handle.
+    #[must_use]
+    pub fn element(&self, index: i64) -> Option<Text> {
+        if self.key_type() != KeyType::List {
+            return None;
+        }
+        let pointer = self.pointer?;
+        // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+        let get = unsafe { raw::RedisModule_ListGet }?;
+        // SAFETY: the handle is an open list; an index outside of it gives null.
+        let value = unsafe { get(pointer.as_ptr(), index) };
+        // SAFETY: the value was made for the caller, who releases it.
+        unsafe { Text::owned(value) }
+    }
+}
+
+/// # Safety
+/// `pointer` is an open key handle.
+pub(super) unsafe fn type_of(pointer: *mut raw::RedisModuleKey) -> KeyType {
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let Some(key_type) = (unsafe { raw::RedisModule_KeyType }) else { return KeyType::Empty };
+    // SAFETY: the handle is open by the caller's promise.
+    match unsafe { key_type(pointer) } as isize {
+        raw::REDISMODULE_KEYTYPE_EMPTY => KeyType::Empty,
+        raw::REDISMODULE_KEYTYPE_STRING => KeyType::String,
+        raw::REDISMODULE_KEYTYPE_LIST => KeyType::List,
+        raw::REDISMODULE_KEYTYPE_HASH => KeyType::Hash,
+        raw::REDISMODULE_KEYTYPE_SET => KeyType::Set,
+        raw::REDISMODULE_KEYTYPE_ZSET => KeyType::SortedSet,
+        _ => KeyType::Other,
+    }
+}
+
+/// # Safety
+/// `pointer` is an open key handle.
+unsafe fn absolute_expire(pointer: *mut raw::RedisModuleKey) -> Option<i64> {
+    // SAFETY: a read of a function pointer; Redis 6.2 and later have it.
+    let expire = unsafe { raw::RedisModule_GetAbsExpire }?;
+    // SAFETY: the handle is open by the caller's promise.
+    let expire = unsafe { expire(pointer) };
+    (expire != raw::REDISMODULE_NO_EXPIRE as i64).then_some(expire)
+}

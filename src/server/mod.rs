@@ -1,0 +1,22 @@
+//! Everything that touches the server's C API, and all of the crate's `unsafe`.
+//!
+//! The rest of the crate sees safe types only: a [`Context`] per command, [`Arg`]s that borrow the client's
+//! arguments, [`Key`] handles, native [`call`]s with their replies, and a [`Reply`] value that a handler returns.
+
+pub mod alloc;
+pub mod call;
+pub mod config;
+pub mod context;
+pub mod entry;
+pub mod events;
+pub mod key;
+pub mod register;
+pub mod reply;
+pub mod scan;
+pub mod string;
+
+pub use call::{Called, Words};
+pub use context::Context;
+pub use key::{Key, KeyType};
+pub use reply::Reply;
+pub use string::{Arg, Text};

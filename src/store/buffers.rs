@@ -1,0 +1,346 @@
+//! CDC overflow buffers: a list with the newest event at its head, a string with the exact sum of the events'
+//! lengths, and a hash of lifetime counters that also carries the sequence numbers.
+//!
+//! A push under the budget touches only the list and the byte counter: the number of an event follows from the
+//! number of the oldest one and its place in the list. What other clients do to the list behind the module's
+//! back is noticed through keyspace events; the next command then counts the bytes anew and moves the numbers
+//! so that none is ever given twice.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::errors::{Failure, Outcome};
+use crate::keyspace::{self, Address, Place};
+use crate::rules::budget::{self, Batch, Span};
+use crate::schema::value::integer;
+use crate::server::events::DatabaseEvent;
+use crate::server::{Arg, Called, Context, Key, KeyType, Words};
+
+const BYTES: &str = "cdc:overflow_bytes";
+const STAT: &str = "cdc:overflow_stat";
+
+/// What a buffer has gone through in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events dropped to keep a budget.
+    pub dropped: i64,
+    /// The sum of their lengths.
+    pub dropped_bytes: i64,
+    /// Events removed by acknowledgement.
+    pub acked: i64,
+}
+
+/// A buffer as it stands, with what the counters should say.
+pub struct Buffer<'a> {
+    context: &'a Context<'a>,
+    list: Arg<'a>,
+    bytes_key: Vec<u8>,
+    stat_key: Vec<u8>,
+    /// Its place in the sequence of events.
+    pub span: Span,
+    /// The exact sum of the lengths of the events held.
+    pub bytes: i64,
+    /// Its lifetime counters.
+    pub totals: Totals,
+    /// Whether the counters in the database have to be written even if this command does not change them.
+    stale: bool,
+}
+
+/// What the module remembers of a buffer between two commands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Watch {
+    /// The highest number that this process has given out.
+    last_seq: i64,
+    /// Whether somebody else has written to the buffer since.
+    touched: bool,
+}
+
+type Watches = HashMap<(i32, Vec<u8>), Watch>;
+
+static WATCHES: Mutex<Option<Watches>> = Mutex::new(None);
+/// Whether the events that arrive now come from this module's own writes to a buffer.
+static OWN_WRITE: AtomicBool = AtomicBool::new(false);
+
+fn watches() -> MutexGuard<'static, Option<Watches>> {
+    WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes that a key was written, by whomever. To be called for every keyspace event.
+pub fn key_changed(context: &Context<'_>, key: Arg<'_>) {
+    if OWN_WRITE.load(Ordering::Relaxed) || !key.bytes().windows(4).any(|part| part == b":cdc") {
+        return;
+    }
+    let Some(address) = keyspace::locate(key.bytes()).filter(|found| found.table.name == "cdc_overflow")
+    else {
+        return;
+    };
+    let (Place::Row(sink) | Place::Side(_, sink)) = address.place else { return };
+    // A replica and a loading server repeat what a master has decided, counters included.
+    if context.follows() {
+        return;
+    }
+    let list = (context.database(), address.row(sink));
+    watches().get_or_insert_default().entry(list).or_default().touched = true;
+}
+
+/// Forgets what no longer holds when whole databases change.
+pub fn database_changed(event: DatabaseEvent) {
+    let mut guard = watches();
+    let Some(watches) = guard.as_mut() else { return };
+    match event {
+        DatabaseEvent::Flushed(Some(database)) => watches.retain(|(of, _), _| *of != database),
+        DatabaseEvent::Flushed(None) | DatabaseEvent::Loading => watches.clear(),
+        DatabaseEvent::Swapped(first, second) => {
+            *watches = std::mem::take(watches)
+                .into_iter()
+                .map(|((database, key), watch)| {
+                    let database = match database {
+                        database if database == first => second,
+                        database if database == second => first,
+                        database => database,
+                    };
+                    ((database, key), watch)
+                })
+                .collect();
+        }
+    }
+}
+
+/// How many buffers the module remembers, and about how many bytes it needs for that.
+#[must_use]
+pub fn remembered() -> (usize, usize) {
+    let guard = watches();
+    let Some(watches) = guard.as_ref() else { return (0, 0) };
+    let entry = size_of::<((i32, Vec<u8>), Watch)>() + 1;
+    let names: usize = watches.keys().map(|(_, key)| key.capacity()).sum();
+    (watches.len(), watches.capacity() * entry + names)
+}
+
+impl<'a> Buffer<'a> {
+    /// Reads a buffer. One that was never used is empty. O(1), or O(events) when someone else has written to it.
+    ///
+    /// # Errors
+    /// WRONGTYPE for a foreign value at one of its three keys.
+    pub fn open(
+        context: &'a Context<'a>,
+        list: Arg<'a>,
+        address: &Address<'_>,
+        sink: &[u8],
+    ) -> Outcome<Self> {
+        let bytes_key = keyspace::key(address.namespace, BYTES, sink);
+        let stat_key = keyspace::key(address.namespace, STAT, sink);
+        let events = context.open(list);
+        events.expect(KeyType::List)?;
+        let length = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let counter = if context.peek(&bytes_key).expect(KeyType::String)? {
+            let mut words = Words::with_capacity(1);
+            words.bytes(&bytes_key);
+            integer(context.read(c"GET", &words)?.root().bytes())
+        } else {
+            None
+        };
+        let stat = context.peek(&stat_key);
+        let known = stat.expect(KeyType::Hash)?;
+        let number =
+            |name| stat.field(name).and_then(|text| integer(text.bytes())).filter(|number| *number >= 0);
+
+        let watch = watches()
+            .as_ref()
+            .and_then(|watches| watches.get(&(context.database(), list.bytes().to_vec())).copied())
+            .unwrap_or_default();
+        let doubtful = watch.touched
+            || (length > 0 && (!known || counter.is_none_or(|counter| counter < 0)))
+            || (length == 0 && counter.is_some_and(|counter| counter != 0));
+        let bytes = if doubtful { sizes(&events).sum() } else { counter.unwrap_or(0) };
+
+        let first_seq = number(c"first_seq").unwrap_or(1).max(1);
+        let used = number(c"last_seq").unwrap_or(0).max(if watch.touched { watch.last_seq } else { 0 });
+        let span = Span { first_seq, length }.not_before(used);
+        let totals = Totals {
+            dropped: number(c"dropped").unwrap_or(0),
+            dropped_bytes: number(c"dropped_bytes").unwrap_or(0),
+            acked: number(c"acked").unwrap_or(0),
+        };
+        let stale = doubtful || !known || span.first_seq != first_seq;
+        drop((events, stat));
+        Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale })
+    }
+
+    /// Adds events at the head, the last one being the newest, then drops the oldest until `budget` is kept.
+    /// Answers what was dropped.
+    ///
+    /// # Errors
+    /// The server's own; an error when the sequence numbers are used up.
+    pub fn push(&mut self, events: &[Arg<'_>], budget: i64) -> Outcome<Batch> {
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        if self
+            .span
+            .first_seq
+            .checked_add(self.span.length)
+            .and_then(|next| next.checked_add(count))
+            .is_none()
+        {
+            return Err(Failure::refused("the sequence numbers of this buffer are used up"));
+        }
+        let _own = OwnWrite::begin();
+        let mut words = Words::with_capacity(events.len() + 1);
+        words.arg(self.list);
+        for event in events {
+            words.arg(*event);
+            self.bytes = self.bytes.saturating_add(length_of(event.bytes()));
+        }
+        self.context.write(c"LPUSH", &words)?;
+        self.span.length += count;
+        let dropped = self.overflowing(budget);
+        self.drop_oldest(dropped)?;
+        self.save(dropped.count > 0)?;
+        Ok(dropped)
+    }
+
+    /// Drops the oldest events until `budget` is kept.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn trim(&mut self, budget: i64) -> Outcome<Batch> {
+        let _own = OwnWrite::begin();
+        let dropped = self.overflowing(budget);
+        self.drop_oldest(dropped)?;
+        self.save(dropped.count > 0)?;
+        Ok(dropped)
+    }
+
+    /// Takes the oldest events out, at most `count` of them and `max_bytes`, but one at least if there is one.
+    /// Answers them as the server does, oldest first; None when there are none.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn pop(&mut self, count: i64, max_bytes: i64) -> Outcome<Option<Called>> {
+        let batch = self.fitting(count, max_bytes);
+        if batch.count == 0 {
+            return Ok(None);
+        }
+        let _own = OwnWrite::begin();
+        let mut words = Words::with_capacity(2);
+        words.arg(self.list).number(batch.count);
+        let events = self.context.write(c"RPOP", &words)?;
+        self.forget(batch);
+        self.save(true)?;
+        Ok(Some(events))
+    }
+
+    /// The oldest events with their numbers, within the same bounds as [`Buffer::pop`]; they stay.
+    #[must_use]
+    pub fn peek(&self, count: i64, max_bytes: i64) -> Vec<(i64, Vec<u8>)> {
+        let batch = self.fitting(count, max_bytes);
+        let events = self.context.open(self.list);
+        (0..batch.count)
+            .map_while(|place| {
+                let event = events.element(-1 - place)?;
+                Some((self.span.first_seq + place, event.bytes().to_vec()))
+            })
+            .collect()
+    }
+
+    /// Removes the events up to this number. Answers how many there were.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn acknowledge(&mut self, seq: i64) -> Outcome<i64> {
+        let count = self.span.up_to(seq);
+        let bytes = sizes(&self.context.open(self.list)).take(usize::try_from(count).unwrap_or(0)).sum();
+        if count > 0 {
+            let _own = OwnWrite::begin();
+            self.cut(Batch { count, bytes })?;
+            self.totals.acked = self.totals.acked.saturating_add(count);
+            self.save(true)?;
+        }
+        Ok(count)
+    }
+
+    fn overflowing(&self, budget: i64) -> Batch {
+        if self.bytes <= budget {
+            return Batch::default();
+        }
+        budget::overflowing(self.bytes, budget, sizes(&self.context.open(self.list)))
+    }
+
+    fn fitting(&self, count: i64, max_bytes: i64) -> Batch {
+        budget::fitting(count, max_bytes, sizes(&self.context.open(self.list)))
+    }
+
+    fn drop_oldest(&mut self, batch: Batch) -> Outcome<()> {
+        if batch.count > 0 {
+            self.cut(batch)?;
+            self.totals.dropped = self.totals.dropped.saturating_add(batch.count);
+            self.totals.dropped_bytes = self.totals.dropped_bytes.saturating_add(batch.bytes);
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest events of the list. The end counts from the tail, and one before the head means all.
+    fn cut(&mut self, batch: Batch) -> Outcome<()> {
+        let mut words = Words::with_capacity(3);
+        words.arg(self.list).number(0).number(-1 - batch.count);
+        self.context.write(c"LTRIM", &words)?;
+        self.forget(batch);
+        Ok(())
+    }
+
+    fn forget(&mut self, batch: Batch) {
+        self.span = self.span.without(batch.count);
+        self.bytes = self.bytes.saturating_sub(batch.bytes);
+    }
+
+    /// Writes the counters, and takes the buffer for known from here on.
+    fn save(&mut self, totals_changed: bool) -> Outcome<()> {
+        let mut words = Words::with_capacity(2);
+        words.bytes(&self.bytes_key).number(self.bytes);
+        self.context.write(c"SET", &words)?;
+        if totals_changed || self.stale {
+            let mut words = Words::with_capacity(11);
+            words.bytes(&self.stat_key);
+            for (name, number) in [
+                ("first_seq", self.span.first_seq),
+                ("last_seq", self.span.last_seq()),
+                ("dropped", self.totals.dropped),
+                ("dropped_bytes", self.totals.dropped_bytes),
+                ("acked", self.totals.acked),
+            ] {
+                words.bytes(name.as_bytes()).number(number);
+            }
+            self.context.write(c"HSET", &words)?;
+            self.stale = false;
+        }
+        let list = (self.context.database(), self.list.bytes().to_vec());
+        let watch = Watch { last_seq: self.span.last_seq(), touched: false };
+        watches().get_or_insert_default().insert(list, watch);
+        Ok(())
+    }
+}
+
+/// The lengths of the events of a list, from the oldest on.
+fn sizes<'k>(events: &'k Key<'_>) -> impl Iterator<Item = i64> + 'k {
+    let length = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    (0..length).map_while(|place| events.element(-1 - place).map(|event| length_of(event.bytes())))
+}
+
+fn length_of(event: &[u8]) -> i64 {
+    i64::try_from(event.len()).unwrap_or(i64::MAX)
+}
+
+/// Marks the events that arrive during its life as the module's own.
+struct OwnWrite;
+
+impl OwnWrite {
+    fn begin() -> Self {
+        OWN_WRITE.store(true, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for OwnWrite {
+    fn drop(&mut self) {
+        OWN_WRITE.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,60 @@
+//! The persisted sets that list the ids of a table.
+
+use std::ffi::CStr;
+
+use crate::errors::Outcome;
+use crate::keyspace::Address;
+use crate::schema::Index;
+use crate::server::{Context, KeyType, Words};
+
+/// Checks that the keys of the indexes hold sets or nothing.
+///
+/// # Errors
+/// WRONGTYPE for a foreign value.
+pub fn check(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcome<()> {
+    for key in address.index_of(id).into_iter().chain(subset_key(address)) {
+        context.peek(&key).expect(KeyType::Set)?;
+    }
+    Ok(())
+}
+
+/// Lists an id, and in the subset, if `in_subset` says so, as well; or takes it out of the subset.
+///
+/// # Errors
+/// The server's own.
+pub fn add(context: &Context<'_>, address: &Address<'_>, id: &[u8], in_subset: Option<bool>) -> Outcome<()> {
+    if let Some(index) = address.index_of(id) {
+        change(context, c"SADD", &index, id)?;
+    }
+    if let (Some(key), Some(member)) = (subset_key(address), in_subset) {
+        change(context, if member { c"SADD" } else { c"SREM" }, &key, id)?;
+    }
+    Ok(())
+}
+
+/// Takes an id out of all sets.
+///
+/// # Errors
+/// The server's own.
+pub fn remove(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcome<()> {
+    if let Some(index) = address.index_of(id) {
+        change(context, c"SREM", &index, id)?;
+    }
+    if let Some(key) = subset_key(address) {
+        change(context, c"SREM", &key, id)?;
+    }
+    Ok(())
+}
+
+fn subset_key(address: &Address<'_>) -> Option<Vec<u8>> {
+    match address.table.index {
+        Index::AllAnd(subset) => Some(address.row(subset.suffix.as_bytes())),
+        _ => None,
+    }
+}
+
+fn change(context: &Context<'_>, command: &CStr, set: &[u8], id: &[u8]) -> Outcome<()> {
+    let mut words = Words::with_capacity(2);
+    words.bytes(set).bytes(id);
+    context.write(command, &words).map(|_| ())
+}

@@ -1,0 +1,111 @@
+//! Leases: a string with a TTL per scope, and two hashes per namespace that outlive them all: the last token
+//! of each scope, and the holder who got it.
+
+use crate::errors::{Failure, Outcome};
+use crate::keyspace::Address;
+use crate::rules::lease::Lease;
+use crate::schema::value::integer;
+use crate::server::{Arg, Context, KeyType, Text, Words};
+
+/// A lease as the server holds it.
+pub struct Record {
+    holder: Option<Text>,
+    token_holder: Option<Text>,
+    last_token: i64,
+    /// When it runs out, in ms since the epoch; None where nobody holds it, or where it has no TTL.
+    pub expires_at: Option<i64>,
+}
+
+impl Record {
+    /// The lease, for a decision.
+    #[must_use]
+    pub fn lease(&self) -> Lease<'_> {
+        Lease {
+            holder: self.holder.as_ref().map(Text::bytes),
+            last_token: self.last_token,
+            token_holder: self.token_holder.as_ref().map(Text::bytes),
+        }
+    }
+}
+
+fn tokens_key(address: &Address<'_>) -> Vec<u8> {
+    address.row(b"_tokens")
+}
+
+fn holders_key(address: &Address<'_>) -> Vec<u8> {
+    address.row(b"_holders")
+}
+
+/// Reads a lease.
+///
+/// # Errors
+/// WRONGTYPE for a foreign value at one of the keys; an error for a token that is no number.
+pub fn read(context: &Context<'_>, key: Arg<'_>, address: &Address<'_>, scope: &[u8]) -> Outcome<Record> {
+    let (held, expires_at) = {
+        let lease = context.open(key);
+        (lease.expect(KeyType::String)?, lease.expires_at())
+    };
+    let holder = if held {
+        let mut words = Words::with_capacity(1);
+        words.arg(key);
+        Text::new(context.read(c"GET", &words)?.root().bytes())
+    } else {
+        None
+    };
+    let tokens = context.peek(&tokens_key(address));
+    tokens.expect(KeyType::Hash)?;
+    let last_token = match tokens.field_named(scope) {
+        None => 0,
+        Some(text) => integer(text.bytes()).filter(|token| *token >= 0).ok_or_else(|| {
+            let field = String::from_utf8_lossy(scope);
+            Failure::stored("leader_lease", &field, "a token from 0", Some(text.bytes()))
+        })?,
+    };
+    let holders = context.peek(&holders_key(address));
+    holders.expect(KeyType::Hash)?;
+    Ok(Record { holder, token_holder: holders.field_named(scope), last_token, expires_at })
+}
+
+/// Puts the token and the holder of a new tenure on record.
+///
+/// # Errors
+/// The server's own.
+pub fn begin(
+    context: &Context<'_>,
+    address: &Address<'_>,
+    scope: &[u8],
+    holder: Arg<'_>,
+    token: i64,
+) -> Outcome<()> {
+    let token = token.to_string();
+    for (hash, value) in [(holders_key(address), holder.bytes()), (tokens_key(address), token.as_bytes())] {
+        let mut words = Words::with_capacity(3);
+        words.bytes(&hash).bytes(scope).bytes(value);
+        context.write(c"HSET", &words)?;
+    }
+    Ok(())
+}
+
+/// Makes a holder hold the lease until `end`, in ms since the epoch.
+///
+/// # Errors
+/// The server's own.
+pub fn hold(context: &Context<'_>, key: Arg<'_>, holder: Arg<'_>, end: i64) -> Outcome<()> {
+    let mut words = Words::with_capacity(4);
+    words.arg(key).arg(holder).bytes(b"PXAT").number(end);
+    context.write(c"SET", &words).map(|_| ())
+}
+
+/// Ends a tenure. Its token stays on record, so that the next one is higher.
+///
+/// # Errors
+/// The server's own.
+pub fn release(context: &Context<'_>, key: Arg<'_>, address: &Address<'_>, scope: &[u8]) -> Outcome<()> {
+    let mut words = Words::with_capacity(1);
+    words.arg(key);
+    context.write(c"DEL", &words)?;
+    // Without this, a lease that the same holder then takes with a plain SET would pass for the old tenure.
+    let mut words = Words::with_capacity(2);
+    words.bytes(&holders_key(address)).bytes(scope);
+    context.write(c"HDEL", &words).map(|_| ())
+}
