@@ -23,7 +23,7 @@ use redis_module::{RedisString, Status};
 const VERSION: i32 = 100;
 
 fn init(context: &redis_module::Context, _arguments: &[RedisString]) -> Status {
-    server::entry::load(
+    server::load::start(
         context,
         commands::all(),
         store::buffers::key_changed,

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::syntax::{COUNT, KEY};
-use super::target::Target;
+use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::{alias, row};
 use crate::schema::json::{self, Flip, Form};
@@ -51,7 +51,7 @@ pub const FLIP: Command = Command {
 
 fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let to_many = arguments.take_word("TARGETS");
     let uids = if to_many {
         let count = arguments.size("TARGETS", 0..=MOST)?;
@@ -71,8 +71,8 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         }
     }
 
-    let stored = rows::read(context, target.key)?;
-    let stored = stored.pairs();
+    let found = rows::read(context, target.key)?;
+    let stored = found.pairs();
     if !row::is_row(target.address.table, &stored) {
         return Ok(Reply::Integer(-2));
     }
@@ -117,12 +117,12 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
             return Err(Failure::field(TABLE, name, expected, Some(value)));
         }
     }
-    let changes: [(&str, &[u8]); 3] = [
+    let changes: [(&'static str, &[u8]); 3] = [
         (field, &new),
         ("version", &flipped.version.to_string().into_bytes()),
         ("history", &flipped.history),
     ];
-    rows::set_fields(context, target.key, &changes)?;
+    rows::set_fields(context, target.key, changes)?;
     Ok(Reply::Integer(flipped.version))
 }
 

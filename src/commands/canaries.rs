@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::syntax::{COUNT, KEY, MILLISECONDS};
-use super::target::Target;
+use super::target;
 use crate::errors::Outcome;
 use crate::rules::runs::MAX_RAN_AT;
 use crate::schema::json;
@@ -41,7 +41,7 @@ pub const RECORD: Command = Command {
 fn record(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     const OPTIONS: &str = "ASSERTIONS json|KEEP count|MAXAGE milliseconds";
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let ran_at = arguments.integer("ran_at", 0..=MAX_RAN_AT)?;
     let status = arguments.one_of("status", STATUSES)?;
     let latency_ms = arguments.integer("latency_ms", 0..=i64::MAX)?;
@@ -92,7 +92,7 @@ pub const RUNS: Command = Command {
 
 fn list(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let (mut count, mut since) = (None, None);
     while !arguments.is_empty() {
         if count.is_none() && arguments.take_word("COUNT") {

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::syntax::{COUNT, KEY};
-use super::target::Target;
+use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
@@ -14,8 +14,7 @@ const BYTES: Argument = Argument::new("bytes", Kind::Integer);
 const POLICIES: &[&str] = &["drop-oldest", "reject"];
 
 fn buffer<'a>(context: &'a Context<'a>, key: Arg<'a>) -> Outcome<Buffer<'a>> {
-    let target = Target::of(key, TABLE)?.in_one_slot(context)?;
-    Buffer::open(context, key, &target.address, target.id.as_bytes())
+    Buffer::open(context, &target::of(context, key, TABLE)?)
 }
 
 /// MIROIR.CDC.PUSH.

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::syntax::KEY;
-use super::target::Target;
+use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::row::{self, Circumstances, Given, Life, Plan};
 use crate::schema::value::integer;
@@ -36,7 +36,7 @@ pub const ADVANCE: Command = Command {
 
 fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let seq_argument = arguments.rest().first().copied();
     let seq = arguments.integer("seq", 0..=i64::MAX)?;
     let if_seq =
@@ -44,9 +44,8 @@ fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     arguments.end()?;
 
     let table = target.address.table;
-    let expires_at = context.open(target.key).expires_at();
-    let stored = rows::read(context, target.key)?;
-    let stored = stored.pairs();
+    let found = rows::read(context, target.key)?;
+    let stored = found.pairs();
     let current = match stored.iter().find(|(name, _)| *name == FIELD.as_bytes()) {
         None => 0,
         Some((_, text)) => {
@@ -69,12 +68,12 @@ fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         max_field_bytes: max_field_bytes(),
     };
     let plan = if row::is_row(table, &stored) {
-        row::patch(circumstances, &given, &stored, expires_at)?
+        row::patch(circumstances, &given, &stored, found.expires_at)?
     } else {
         row::put(circumstances, &given, Life::Unsaid, &stored)?
     };
     if let Plan::Write(changes) = plan {
-        rows::write(context, target.key, &target.address, target.id.as_bytes(), &changes, expires_at)?;
+        rows::write(context, &target, &changes, &found)?;
     }
     answer(1, seq)
 }

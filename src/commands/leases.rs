@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::syntax::{KEY, MILLISECONDS};
-use super::target::Target;
+use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::lease::Decision;
@@ -10,6 +10,7 @@ use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::{Arg, Context, Reply};
 use crate::store::leases::{self, Record};
+use crate::store::Target;
 
 const TABLE: &str = "leader_lease";
 const HOLDER: Argument = Argument::new("holder", Kind::String);
@@ -33,12 +34,12 @@ pub const ACQUIRE: Command = Command {
 
 fn acquire(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let (holder, _) = arguments.name("holder")?;
     let ttl = arguments.integer("ttl_ms", 1..=i64::MAX)?;
     arguments.end()?;
 
-    let record = leases::read(context, target.key, &target.address, target.id.as_bytes())?;
+    let record = leases::read(context, &target)?;
     let decision = record.lease().acquire(holder.bytes());
     carry_out(context, &target, holder, ttl, &record, decision)
 }
@@ -60,12 +61,12 @@ pub const RENEW: Command = Command {
 
 fn renew(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let (holder, _) = arguments.name("holder")?;
     let ttl = arguments.integer("ttl_ms", 1..=i64::MAX)?;
     let token = token(&mut arguments)?;
 
-    let record = leases::read(context, target.key, &target.address, target.id.as_bytes())?;
+    let record = leases::read(context, &target)?;
     let decision = record.lease().renew(holder.bytes(), token);
     carry_out(context, &target, holder, ttl, &record, decision)
 }
@@ -79,18 +80,17 @@ fn carry_out(
     decision: Decision,
 ) -> Outcome<Reply> {
     let now = context.now_ms();
-    let scope = target.id.as_bytes();
     let end = expiry::deadline(now, ttl).ok_or_else(|| Failure::too_far("ttl_ms", ttl))?;
     let token = match decision {
         Decision::Grant(token) => {
-            leases::begin(context, &target.address, scope, holder, token)?;
+            leases::begin(context, target, holder, token)?;
             token
         }
         Decision::Extend(token) => token,
         Decision::Refuse => return Ok(refusal(record, now)),
         Decision::Exhausted => return Err(Failure::refused("the tokens of this lease's scope are used up")),
     };
-    leases::hold(context, target.key, holder, end)?;
+    leases::hold(context, target, holder, end)?;
     Ok(Reply::Array(vec![
         Reply::Integer(1),
         Reply::bulk(holder.bytes()),
@@ -115,11 +115,11 @@ pub const RELEASE: Command = Command {
 
 fn release(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let (holder, _) = arguments.name("holder")?;
     let token = token(&mut arguments)?;
 
-    let record = leases::read(context, target.key, &target.address, target.id.as_bytes())?;
+    let record = leases::read(context, &target)?;
     let lease = record.lease();
     if lease.holder.is_none() {
         return Ok(Reply::Integer(-2));
@@ -127,7 +127,7 @@ fn release(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if !lease.is_held_by(holder.bytes(), token) {
         return Ok(Reply::Integer(0));
     }
-    leases::release(context, target.key, &target.address, target.id.as_bytes())?;
+    leases::release(context, &target)?;
     Ok(Reply::Integer(1))
 }
 
@@ -147,8 +147,8 @@ pub const GET: Command = Command {
 
 fn get(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
-    let record = leases::read(context, target.key, &target.address, target.id.as_bytes())?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
+    let record = leases::read(context, &target)?;
     let lease = record.lease();
     Ok(lease.holder.map_or(Reply::Nil, |holder| {
         let remaining = remaining(&record, context.now_ms());

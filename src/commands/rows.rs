@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::syntax::{KEY, MILLISECONDS};
-use super::target::Target;
+use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::row::{self, Changes, Circumstances, Expiry, Given, Life, Plan, Value};
@@ -11,7 +11,7 @@ use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, KeyType, Reply, Words};
-use crate::store::rows;
+use crate::store::{rows, Target};
 
 const FIELDS: Argument = Argument::new(
     "data",
@@ -48,7 +48,7 @@ pub const PUT: Command = Command {
 
 fn put(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::row(arguments.next("key")?)?.in_one_slot(context)?;
+    let target = target::row_to_write(context, arguments.next("key")?)?;
     let table = target.address.table;
     let mut must_exist = None;
     let mut life = Life::Unsaid;
@@ -68,14 +68,13 @@ fn put(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let given = fields(table, arguments.rest())?;
 
     let circumstances = circumstances(context, &target);
-    let expires_at = context.open(target.key).expires_at();
-    let stored = rows::read(context, target.key)?;
-    let stored = stored.pairs();
+    let found = rows::read(context, target.key)?;
+    let stored = found.pairs();
     let plan = row::put(circumstances, &given, life, &stored)?;
     let exists = row::is_row(table, &stored);
     match plan {
         Plan::Write(changes) if must_exist.is_none_or(|must| must == exists) => {
-            rows::write(context, target.key, &target.address, target.id.as_bytes(), &changes, expires_at)?;
+            rows::write(context, &target, &changes, &found)?;
             Ok(Reply::Integer(if exists { 2 } else { 1 }))
         }
         _ => Ok(Reply::Integer(0)),
@@ -99,21 +98,20 @@ pub const PATCH: Command = Command {
 
 fn patch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::row(arguments.next("key")?)?.in_one_slot(context)?;
+    let target = target::row_to_write(context, arguments.next("key")?)?;
     let given = fields(target.address.table, arguments.rest())?;
 
     let circumstances = circumstances(context, &target);
-    let expires_at = context.open(target.key).expires_at();
-    let stored = rows::read(context, target.key)?;
-    let stored = stored.pairs();
+    let found = rows::read(context, target.key)?;
+    let stored = found.pairs();
     if !row::is_row(target.address.table, &stored) {
         row::check_patch(circumstances, &given)?;
         return Ok(Reply::Integer(-2));
     }
-    let Plan::Write(changes) = row::patch(circumstances, &given, &stored, expires_at)? else {
+    let Plan::Write(changes) = row::patch(circumstances, &given, &stored, found.expires_at)? else {
         return Ok(Reply::Integer(0));
     };
-    rows::write(context, target.key, &target.address, target.id.as_bytes(), &changes, expires_at)?;
+    rows::write(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }
 
@@ -135,7 +133,7 @@ pub const GET: Command = Command {
 
 fn get(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::row(arguments.next("key")?)?;
+    let target = target::row(arguments.next("key")?)?;
     if !context.open(target.key).expect(KeyType::Hash)? {
         return Ok(Reply::Nil);
     }
@@ -166,7 +164,7 @@ pub const DEL: Command = Command {
 
 fn del(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let targets =
-        arguments.iter().map(|key| Target::row(*key)?.in_one_slot(context)).collect::<Outcome<Vec<_>>>()?;
+        arguments.iter().map(|key| target::row_to_write(context, *key)).collect::<Outcome<Vec<_>>>()?;
     for target in &targets {
         rows::check_deletable(context, &target.address, target.id.as_bytes())?;
     }
@@ -193,7 +191,7 @@ pub const TOUCH: Command = Command {
 
 fn touch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::row(arguments.next("key")?)?.in_one_slot(context)?;
+    let target = target::row_to_write(context, arguments.next("key")?)?;
     let table = target.address.table;
     let (Some(default), Some(field)) = (table.life_ms, table.expiry_field()) else {
         let expected = "a row of sessions|idempotency_cache|admin_sessions, whose rows expire";
@@ -203,9 +201,8 @@ fn touch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     arguments.end()?;
     let end = expiry::deadline(context.now_ms(), life).ok_or_else(|| Failure::too_far("PX", life))?;
 
-    let expires_at = context.open(target.key).expires_at();
-    let stored = rows::read(context, target.key)?;
-    let stored = stored.pairs();
+    let found = rows::read(context, target.key)?;
+    let stored = found.pairs();
     if !row::is_row(table, &stored) {
         return Ok(Reply::Integer(-2));
     }
@@ -218,7 +215,7 @@ fn touch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         expiry: Expiry::At(end),
         in_subset: None,
     };
-    rows::write(context, target.key, &target.address, target.id.as_bytes(), &changes, expires_at)?;
+    rows::write(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }
 

@@ -4,73 +4,62 @@ use crate::errors::{Failure, Outcome};
 use crate::keyspace::{self, check_id, Address, Place};
 use crate::schema::Shape;
 use crate::server::{Arg, Context};
+use crate::store::Target;
 
-/// One row, or one structure of another shape, and the key that names it.
-#[derive(Clone, Copy)]
-pub struct Target<'a> {
-    /// The key, as the client gave it.
-    pub key: Arg<'a>,
-    /// What it names.
-    pub address: Address<'a>,
-    /// The id in it, which is a good one.
-    pub id: &'a str,
+/// A row of any table that MIROIR.PUT and its siblings work on.
+///
+/// # Errors
+/// For any other key; the error names the commands that do work on it.
+pub fn row(key: Arg<'_>) -> Outcome<Target<'_>> {
+    let address = keyspace::locate(key.bytes())
+        .ok_or_else(|| Failure::key(key.bytes(), "<namespace>:<table>:<id>, with a table of miroir"))?;
+    if address.table.shape != Shape::Row {
+        return Err(misplaced(key, &address));
+    }
+    if let Place::Reserved(_) = address.place {
+        let table = address.table.name;
+        let expected = format!(
+            "the key of a row; ids that begin with '_' are reserved, {table} is listed by MIROIR.LIST"
+        );
+        return Err(Failure::key(key.bytes(), expected));
+    }
+    with_id(key, address)
 }
 
-impl<'a> Target<'a> {
-    /// A row of any table that MIROIR.PUT and its siblings work on.
-    ///
-    /// # Errors
-    /// For any other key; the error names the commands that do work on it.
-    pub fn row(key: Arg<'a>) -> Outcome<Self> {
-        let address = keyspace::locate(key.bytes())
-            .ok_or_else(|| Failure::key(key.bytes(), "<namespace>:<table>:<id>, with a table of miroir"))?;
-        if address.table.shape != Shape::Row {
-            return Err(misplaced(key, &address));
-        }
-        if let Place::Reserved(_) = address.place {
-            let table = address.table.name;
-            let expected = format_args!(
-                "the key of a row; ids that begin with '_' are reserved, {table} is listed by MIROIR.LIST"
-            )
-            .to_string();
-            return Err(Failure::key(key.bytes(), expected));
-        }
-        Self::with_id(key, address)
-    }
+/// A row that is to be written: in a cluster its index has to be in the same slot.
+///
+/// # Errors
+/// For any other key, and CROSSSLOT.
+pub fn row_to_write<'a>(context: &Context<'_>, key: Arg<'a>) -> Outcome<Target<'a>> {
+    let target = row(key)?;
+    one_slot(context, &target.address)?;
+    Ok(target)
+}
 
-    /// A row, or a structure, of the table of this name.
-    ///
-    /// # Errors
-    /// For any other key.
-    pub fn of(key: Arg<'a>, table: &str) -> Outcome<Self> {
-        let address = keyspace::locate(key.bytes()).filter(|found| {
-            found.table.name == table && matches!(found.place, Place::Row(_) | Place::Reserved(_))
-        });
-        let address = address.ok_or_else(|| {
-            let segment = crate::schema::table(table).map_or(table, |table| table.segment);
-            Failure::key(key.bytes(), format_args!("<namespace>:{segment}:<id>"))
-        })?;
-        Self::with_id(key, address)
-    }
+/// A row, or a structure, of the table of this name.
+///
+/// # Errors
+/// For any other key, and CROSSSLOT in a cluster if the structure keeps several keys without a hash tag.
+pub fn of<'a>(context: &Context<'_>, key: Arg<'a>, table: &str) -> Outcome<Target<'a>> {
+    let address = keyspace::locate(key.bytes()).filter(|found| {
+        found.table.name == table && matches!(found.place, Place::Row(_) | Place::Reserved(_))
+    });
+    let address = address.ok_or_else(|| {
+        let segment = crate::schema::table(table).map_or(table, |table| table.segment);
+        Failure::key(key.bytes(), format_args!("<namespace>:{segment}:<id>"))
+    })?;
+    one_slot(context, &address)?;
+    with_id(key, address)
+}
 
-    fn with_id(key: Arg<'a>, address: Address<'a>) -> Outcome<Self> {
-        let id = match address.place {
-            Place::Row(id) | Place::Reserved(id) | Place::Side(_, id) => id,
-            Place::Table => b"",
-        };
-        check_id(address.table, id)
-            .map(|id| Self { key, address, id })
-            .map_err(|expected| Failure::key(key.bytes(), expected))
-    }
-
-    /// Errs in a cluster if the structure keeps more than one key and the namespace has no hash tag.
-    ///
-    /// # Errors
-    /// CROSSSLOT.
-    pub fn in_one_slot(self, context: &Context<'_>) -> Outcome<Self> {
-        one_slot(context, &self.address)?;
-        Ok(self)
-    }
+fn with_id<'a>(key: Arg<'a>, address: Address<'a>) -> Outcome<Target<'a>> {
+    let id = match address.place {
+        Place::Row(id) | Place::Reserved(id) | Place::Side(_, id) => id,
+        Place::Table => b"",
+    };
+    check_id(address.table, id)
+        .map(|id| Target { key, address, id })
+        .map_err(|expected| Failure::key(key.bytes(), expected))
 }
 
 /// The table that a table key names.

@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::syntax::KEY;
-use super::target::Target;
+use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::{row, task};
 use crate::schema::json::{self, Entries, Form};
@@ -36,14 +36,14 @@ pub const STATUS: Command = Command {
 
 fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let status = arguments.one_of("status", TASK_STATUSES)?;
     let error =
         if arguments.take_word("ERROR") { Some(arguments.bytes("ERROR", max_field_bytes())?) } else { None };
     arguments.end()?;
 
-    let stored = rows::read(context, target.key)?;
-    let stored = stored.pairs();
+    let found = rows::read(context, target.key)?;
+    let stored = found.pairs();
     if !row::is_row(target.address.table, &stored) {
         return Ok(Reply::Integer(-2));
     }
@@ -64,7 +64,7 @@ fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if let Some(error) = error.filter(|error| !error.is_empty()) {
         changes.push(("error", error));
     }
-    rows::set_fields(context, target.key, &changes)?;
+    rows::set_fields(context, target.key, changes)?;
     Ok(Reply::Integer(1))
 }
 
@@ -89,7 +89,7 @@ pub const NODE: Command = Command {
 
 fn node(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
-    let target = Target::of(arguments.next("key")?, TABLE)?.in_one_slot(context)?;
+    let target = target::of(context, arguments.next("key")?, TABLE)?;
     let (_, node_id) = arguments.name("node_id")?;
     let (mut uid, mut error) = (None, None);
     while !arguments.is_empty() {
@@ -105,8 +105,8 @@ fn node(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         return Err(Failure::argument("option", "UID n or ERROR text", None));
     }
 
-    let stored = rows::read(context, target.key)?;
-    let stored = stored.pairs();
+    let found = rows::read(context, target.key)?;
+    let stored = found.pairs();
     if !row::is_row(target.address.table, &stored) {
         return Ok(Reply::Integer(-2));
     }
@@ -120,7 +120,7 @@ fn node(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.as_deref()?)))
         .collect();
-    rows::set_fields(context, target.key, &changes)?;
+    rows::set_fields(context, target.key, changes)?;
     Ok(Reply::Integer(1))
 }
 

@@ -4,12 +4,10 @@ use std::any::Any;
 use std::os::raw::c_int;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use redis_module::{raw, Status};
+use redis_module::raw;
 
 use super::context::{self, Level};
-use super::events::{self, DatabaseEvent};
-use super::register::{self, Command};
-use super::{config, reply, Arg, Context, Reply};
+use super::{reply, Arg, Context, Reply};
 use crate::errors::{Failure, Outcome};
 
 /// The C function that the server calls for a command.
@@ -60,7 +58,7 @@ pub(super) fn guard(callback: impl FnOnce()) {
 }
 
 /// Sends what a panic says to the server's log instead of its standard error, which a daemon throws away.
-fn log_panics() {
+pub(super) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         context::log(None, Level::Warning, &format!("internal error, please report: {panic}"));
     }));
@@ -72,39 +70,4 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without a message")
-}
-
-/// Starts the module: its settings, its commands, its ears. `key_changed` is called after each change of a key,
-/// `database_changed` after each event of whole databases.
-///
-/// The server throws the module out again if this does not answer Ok; the reason is in its log.
-pub fn load<K, D>(
-    context: &redis_module::Context,
-    commands: impl Iterator<Item = &'static Command>,
-    key_changed: K,
-    database_changed: D,
-) -> Status
-where
-    K: Fn(&Context<'_>, Arg<'_>) + Copy + 'static,
-    D: Fn(DatabaseEvent) + Copy + 'static,
-{
-    log_panics();
-    // SAFETY: the server's context is valid while it loads the module, on the main thread.
-    let Some(context) = (unsafe { Context::from_ptr(context.ctx) }) else { return Status::Err };
-    let started = catch_unwind(AssertUnwindSafe(|| {
-        config::register(&context)?;
-        for command in commands {
-            register::register(&context, command)?;
-        }
-        events::on_key_change(&context, key_changed)?;
-        events::on_database_event(&context, database_changed)
-    }));
-    match started {
-        Ok(Ok(())) => Status::Ok,
-        Ok(Err(failure)) => {
-            context.log(Level::Warning, failure.text());
-            Status::Err
-        }
-        Err(_) => Status::Err,
-    }
 }

@@ -10,6 +10,7 @@ pub mod context;
 pub mod entry;
 pub mod events;
 pub mod key;
+pub mod load;
 pub mod register;
 pub mod reply;
 pub mod scan;

@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Target;
 use crate::errors::{Failure, Outcome};
-use crate::keyspace::{self, Address, Place};
+use crate::keyspace::{self, Place};
 use crate::rules::budget::{self, Batch, Span};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
@@ -122,14 +123,10 @@ impl<'a> Buffer<'a> {
     ///
     /// # Errors
     /// WRONGTYPE for a foreign value at one of its three keys.
-    pub fn open(
-        context: &'a Context<'a>,
-        list: Arg<'a>,
-        address: &Address<'_>,
-        sink: &[u8],
-    ) -> Outcome<Self> {
-        let bytes_key = keyspace::key(address.namespace, BYTES, sink);
-        let stat_key = keyspace::key(address.namespace, STAT, sink);
+    pub fn open(context: &'a Context<'a>, target: &Target<'a>) -> Outcome<Self> {
+        let Target { key: list, address, id: sink } = *target;
+        let bytes_key = keyspace::key(address.namespace, BYTES, sink.as_bytes());
+        let stat_key = keyspace::key(address.namespace, STAT, sink.as_bytes());
         let events = context.open(list);
         events.expect(KeyType::List)?;
         let length = i64::try_from(events.len()).unwrap_or(i64::MAX);

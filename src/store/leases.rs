@@ -1,6 +1,7 @@
 //! Leases: a string with a TTL per scope, and two hashes per namespace that outlive them all: the last token
 //! of each scope, and the holder who got it.
 
+use super::Target;
 use crate::errors::{Failure, Outcome};
 use crate::keyspace::Address;
 use crate::rules::lease::Lease;
@@ -40,47 +41,42 @@ fn holders_key(address: &Address<'_>) -> Vec<u8> {
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value at one of the keys; an error for a token that is no number.
-pub fn read(context: &Context<'_>, key: Arg<'_>, address: &Address<'_>, scope: &[u8]) -> Outcome<Record> {
+pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
+    let Target { key, address, id: scope } = target;
     let (held, expires_at) = {
-        let lease = context.open(key);
+        let lease = context.open(*key);
         (lease.expect(KeyType::String)?, lease.expires_at())
     };
     let holder = if held {
         let mut words = Words::with_capacity(1);
-        words.arg(key);
+        words.arg(*key);
         Text::new(context.read(c"GET", &words)?.root().bytes())
     } else {
         None
     };
     let tokens = context.peek(&tokens_key(address));
     tokens.expect(KeyType::Hash)?;
-    let last_token = match tokens.field_named(scope) {
+    let last_token = match tokens.field_named(scope.as_bytes()) {
         None => 0,
         Some(text) => integer(text.bytes()).filter(|token| *token >= 0).ok_or_else(|| {
-            let field = String::from_utf8_lossy(scope);
-            Failure::stored("leader_lease", &field, "a token from 0", Some(text.bytes()))
+            Failure::stored(address.table.name, scope, "a token from 0", Some(text.bytes()))
         })?,
     };
     let holders = context.peek(&holders_key(address));
     holders.expect(KeyType::Hash)?;
-    Ok(Record { holder, token_holder: holders.field_named(scope), last_token, expires_at })
+    Ok(Record { holder, token_holder: holders.field_named(scope.as_bytes()), last_token, expires_at })
 }
 
 /// Puts the token and the holder of a new tenure on record.
 ///
 /// # Errors
 /// The server's own.
-pub fn begin(
-    context: &Context<'_>,
-    address: &Address<'_>,
-    scope: &[u8],
-    holder: Arg<'_>,
-    token: i64,
-) -> Outcome<()> {
+pub fn begin(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, token: i64) -> Outcome<()> {
+    let Target { address, id: scope, .. } = target;
     let token = token.to_string();
     for (hash, value) in [(holders_key(address), holder.bytes()), (tokens_key(address), token.as_bytes())] {
         let mut words = Words::with_capacity(3);
-        words.bytes(&hash).bytes(scope).bytes(value);
+        words.bytes(&hash).bytes(scope.as_bytes()).bytes(value);
         context.write(c"HSET", &words)?;
     }
     Ok(())
@@ -90,9 +86,9 @@ pub fn begin(
 ///
 /// # Errors
 /// The server's own.
-pub fn hold(context: &Context<'_>, key: Arg<'_>, holder: Arg<'_>, end: i64) -> Outcome<()> {
+pub fn hold(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, end: i64) -> Outcome<()> {
     let mut words = Words::with_capacity(4);
-    words.arg(key).arg(holder).bytes(b"PXAT").number(end);
+    words.arg(target.key).arg(holder).bytes(b"PXAT").number(end);
     context.write(c"SET", &words).map(|_| ())
 }
 
@@ -100,12 +96,12 @@ pub fn hold(context: &Context<'_>, key: Arg<'_>, holder: Arg<'_>, end: i64) -> O
 ///
 /// # Errors
 /// The server's own.
-pub fn release(context: &Context<'_>, key: Arg<'_>, address: &Address<'_>, scope: &[u8]) -> Outcome<()> {
+pub fn release(context: &Context<'_>, target: &Target<'_>) -> Outcome<()> {
     let mut words = Words::with_capacity(1);
-    words.arg(key);
+    words.arg(target.key);
     context.write(c"DEL", &words)?;
     // Without this, a lease that the same holder then takes with a plain SET would pass for the old tenure.
     let mut words = Words::with_capacity(2);
-    words.bytes(&holders_key(address)).bytes(scope);
+    words.bytes(&holders_key(&target.address)).bytes(target.id.as_bytes());
     context.write(c"HDEL", &words).map(|_| ())
 }

@@ -7,3 +7,6 @@ pub mod leases;
 pub mod listing;
 pub mod rows;
 pub mod runs;
+mod target;
+
+pub use target::Target;

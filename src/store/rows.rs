@@ -1,23 +1,26 @@
 //! Rows: hashes with their index entries.
 
-use super::indexes;
+use super::{indexes, Target};
 use crate::errors::Outcome;
 use crate::keyspace::Address;
 use crate::rules::row::{Changes, Expiry};
 use crate::schema;
 use crate::server::{Arg, Called, Context, KeyType, Words};
 
-/// The fields of a hash, as one read of the server answered them.
-pub struct Fields {
-    reply: Called,
+/// A hash as it stands: its fields, as one read of the server answered them, and the end of its life.
+pub struct Found {
+    fields: Option<Called>,
+    /// The end of its life in ms since the epoch, if it has one.
+    pub expires_at: Option<i64>,
 }
 
-impl Fields {
-    /// Name and value of every field, in the server's order.
+impl Found {
+    /// Name and value of every field, in the server's order; none where there is no hash.
     #[must_use]
     pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
-        let mut items = self.reply.root().iter();
-        let mut pairs = Vec::with_capacity(self.reply.root().len() / 2);
+        let Some(reply) = &self.fields else { return Vec::new() };
+        let mut items = reply.root().iter();
+        let mut pairs = Vec::with_capacity(reply.root().len() / 2);
         while let (Some(name), Some(value)) = (items.next(), items.next()) {
             pairs.push((name.bytes(), value.bytes()));
         }
@@ -25,89 +28,91 @@ impl Fields {
     }
 }
 
-/// Reads all fields of the hash at a key; none where there is no value.
+/// Reads the hash at a key.
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value.
-pub fn read(context: &Context<'_>, key: Arg<'_>) -> Outcome<Fields> {
-    context.open(key).expect(KeyType::Hash)?;
+pub fn read(context: &Context<'_>, key: Arg<'_>) -> Outcome<Found> {
+    let (exists, expires_at) = {
+        let row = context.open(key);
+        (row.expect(KeyType::Hash)?, row.expires_at())
+    };
     let mut words = Words::with_capacity(1);
     words.arg(key);
-    Ok(Fields { reply: context.read(c"HGETALL", &words)? })
+    let fields = if exists { Some(context.read(c"HGETALL", &words)?) } else { None };
+    Ok(Found { fields, expires_at })
 }
 
-/// Reads all fields of the hash at a key that no argument names.
+/// Reads the hash at a key that no argument names, for an answer: its access does not count.
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value.
-pub fn read_named(context: &Context<'_>, key: &[u8]) -> Outcome<Fields> {
+pub fn read_named(context: &Context<'_>, key: &[u8]) -> Outcome<Found> {
+    let (exists, expires_at) = {
+        let row = context.peek(key);
+        (row.expect(KeyType::Hash)?, row.expires_at())
+    };
     let mut words = Words::with_capacity(1);
     words.bytes(key);
-    Ok(Fields { reply: context.read(c"HGETALL", &words)? })
+    let fields = if exists { Some(context.read(c"HGETALL", &words)?) } else { None };
+    Ok(Found { fields, expires_at })
 }
 
-/// Writes a row and its index entries. `stored` is the hash as it stands, `expires_at` the end of its life.
+/// Writes changes of a row, of which `found` is what stands there, and its index entries.
 ///
 /// # Errors
 /// WRONGTYPE, before anything is written, for a foreign value at the key of an index.
 pub fn write(
     context: &Context<'_>,
-    key: Arg<'_>,
-    address: &Address<'_>,
-    id: &[u8],
+    target: &Target<'_>,
     changes: &Changes<'_>,
-    expires_at: Option<i64>,
+    found: &Found,
 ) -> Outcome<()> {
-    indexes::check(context, address, id)?;
+    let Target { key, address, id } = target;
+    indexes::check(context, address, id.as_bytes())?;
     if !changes.set.is_empty() {
-        let mut words = Words::with_capacity(1 + 2 * changes.set.len());
-        words.arg(key);
-        for (field, value) in &changes.set {
-            words.bytes(field.name.to_bytes()).bytes(value.bytes());
-        }
-        context.write(c"HSET", &words)?;
+        let fields = changes.set.iter().map(|(field, value)| (field.name(), value.bytes()));
+        set_fields(context, *key, fields)?;
     }
     if !changes.remove.is_empty() {
         let mut words = Words::with_capacity(1 + changes.remove.len());
-        words.arg(key);
+        words.arg(*key);
         changes.remove.iter().for_each(|name| {
             words.bytes(name);
         });
         context.write(c"HDEL", &words)?;
     }
     match changes.expiry {
-        Expiry::At(end) => expire_at(context, key, end)?,
-        Expiry::Never if expires_at.is_some() => {
+        Expiry::At(end) => {
+            let mut words = Words::with_capacity(2);
+            words.arg(*key).number(end);
+            context.write(c"PEXPIREAT", &words)?;
+        }
+        Expiry::Never if found.expires_at.is_some() => {
             let mut words = Words::with_capacity(1);
-            words.arg(key);
+            words.arg(*key);
             context.write(c"PERSIST", &words)?;
         }
         Expiry::Never | Expiry::Keep => {}
     }
-    indexes::add(context, address, id, changes.in_subset)
+    indexes::add(context, address, id.as_bytes(), changes.in_subset)
 }
 
-/// Sets some fields of a hash that is there, and nothing else.
+/// Sets fields of a hash, and nothing else.
 ///
 /// # Errors
 /// The server's own.
-pub fn set_fields(context: &Context<'_>, key: Arg<'_>, fields: &[(&str, &[u8])]) -> Outcome<()> {
-    let mut words = Words::with_capacity(1 + 2 * fields.len());
+pub fn set_fields<'v>(
+    context: &Context<'_>,
+    key: Arg<'_>,
+    fields: impl IntoIterator<Item = (&'static str, &'v [u8])>,
+) -> Outcome<()> {
+    let mut words = Words::with_capacity(24);
     words.arg(key);
     for (name, value) in fields {
         words.bytes(name.as_bytes()).bytes(value);
     }
     context.write(c"HSET", &words).map(|_| ())
-}
-
-/// Ends the life of a key at this time in ms since the epoch.
-///
-/// # Errors
-/// The server's own.
-pub fn expire_at(context: &Context<'_>, key: Arg<'_>, end: i64) -> Outcome<()> {
-    let mut words = Words::with_capacity(2);
-    words.arg(key).number(end);
-    context.write(c"PEXPIREAT", &words).map(|_| ())
 }
 
 /// Checks that a row can be deleted: it is a hash or nothing, and so are its index and its companion.
