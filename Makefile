@@ -1,0 +1,76 @@
+# Needs Rust and make; `setup` installs the rest (Debian, Ubuntu).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PORT ?= 6379
+TEST ?=
+
+# A fresh Rust installation is on PATH only after the next login.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+MODULE := $(TARGET)/release/libmiroir.so
+DEBUG_MODULE := $(TARGET)/debug/libmiroir.so
+
+COMMANDS_DOC := cargo run --quiet --locked --example commands_doc
+
+.PHONY: help build run test lint docs demo clean setup port-free
+
+help: ## show this help
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
+	@echo 'Variables:'
+	@echo '  PORT=6379             the port of run and demo, on 127.0.0.1'
+	@echo '  REDIS_SERVER=path     the server that run starts: a redis-server (7.0 or later) or valkey-server (8 or later)'
+	@echo '  TEST=name             test: only the tests whose name contains this'
+	@echo '  CARGO_TARGET_DIR=dir  where cargo builds, and where run keeps its data (target)'
+
+build: ## build the module: target/release/libmiroir.so
+	@scripts/setup.sh
+	cargo build --release --locked
+
+run: port-free setup build ## run a server with the module in the foreground; its data: target/run/PORT
+	@exec scripts/run.sh '$(PORT)' '$(MODULE)' '$(TARGET)/run/$(PORT)'
+
+# Only the debug module has MIROIR.DEBUG, for the tests of the panic boundary; all others run against the release module.
+# `cargo test` alone leaves no module in target/debug, hence the build before it.
+test: setup build ## run all tests, the ones against real servers last
+	cargo build --locked --features debug-command
+	cargo test --locked --features debug-command --lib $(TEST)
+	MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' \
+	cargo test --locked --features debug-command --test '*' $(TEST)
+
+lint: ## check format, lints, shell scripts, and that docs/commands.md is current
+	@scripts/setup.sh lint
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+	@mkdir -p '$(TARGET)'
+	$(COMMANDS_DOC) > '$(TARGET)/commands.md'
+	@diff -u docs/commands.md '$(TARGET)/commands.md' || { echo 'docs/commands.md is not what the command registry says: run `make docs` and commit it.' >&2; exit 1; }
+
+# By way of another file, so that a failure leaves the old page alone.
+docs: ## write docs/commands.md from the command registry
+	@scripts/setup.sh
+	@mkdir -p '$(TARGET)' docs
+	$(COMMANDS_DOC) > '$(TARGET)/commands.md'
+	@mv '$(TARGET)/commands.md' docs/commands.md
+
+demo: ## load the reference workload into a running server and measure it
+	@scripts/setup.sh
+	cargo run --release --locked --example demo -- --port '$(PORT)'
+
+clean: ## remove everything built, and the data of `make run`
+	cargo clean
+	rm -rf .cache
+
+setup: ## install what is missing: redis-server, libclang, a C compiler
+	@scripts/setup.sh server
+
+# Before the build, which may take minutes, not after it.
+port-free:
+	@scripts/port-free.sh '$(PORT)'

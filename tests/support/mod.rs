@@ -1,0 +1,302 @@
+//! Real servers for tests, and a client that answers in short text.
+//!
+//! Every [`Server`] has a free port on 127.0.0.1 and a directory of its own; both are gone when it is dropped.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::{Connection, RedisError, Value};
+use tempfile::TempDir;
+
+/// How long a test waits for something that has to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The module as it is shipped. `MIROIR_MODULE` names another build of it.
+pub fn module() -> PathBuf {
+    built("MIROIR_MODULE", "release")
+}
+
+/// The build with MIROIR.DEBUG. `MIROIR_DEBUG_MODULE` names another build of it.
+pub fn debug_module() -> PathBuf {
+    built("MIROIR_DEBUG_MODULE", "debug")
+}
+
+fn built(variable: &str, profile: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(
+        || {
+            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(target).join(profile).join("libmiroir.so")
+        },
+        PathBuf::from,
+    );
+    assert!(path.exists(), "{} is missing: run the tests with `make test`", path.display());
+    path
+}
+
+/// A server that this test started.
+pub struct Server {
+    child: Child,
+    port: u16,
+    directory: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    /// A server with the module.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A server with the module and more arguments, such as `["--appendonly", "yes"]`.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let module = module();
+        Self::bare(&[&["--loadmodule", module.to_str().unwrap()], arguments].concat())
+    }
+
+    /// A server without the module, unless the arguments load one.
+    pub fn bare(arguments: &[&str]) -> Self {
+        Self::launch(tempfile::tempdir().unwrap(), arguments.iter().map(ToString::to_string).collect())
+    }
+
+    fn launch(directory: TempDir, arguments: Vec<String>) -> Self {
+        // Another process may take the free port before the server does: then try the next one.
+        for _ in 0..10 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Self::spawn(port, directory.path(), &arguments);
+            if Self::is_ready(&mut child, port) {
+                return Self { child, port, directory, arguments };
+            }
+        }
+        let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+        panic!("the server does not start; its log:\n{log}");
+    }
+
+    fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
+        let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        Command::new(binary)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "log"])
+            .args(["--enable-debug-command", "yes", "--enable-module-command", "yes"])
+            .args(["--repl-diskless-sync-delay", "0", "--dir"])
+            .arg(directory)
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed: run the tests with `make test`")
+    }
+
+    fn is_ready(child: &mut Child, port: u16) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+            if let Ok(mut connection) = open(port) {
+                if redis::cmd("PING").query::<String>(&mut connection).is_ok() {
+                    return true;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        false
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory with its data and its log.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Whether the server's process is there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client { connection: open(self.port).unwrap() }
+    }
+
+    /// A new connection that speaks RESP3.
+    pub fn client_resp3(&self) -> Client {
+        let url = format!("redis://127.0.0.1:{}/?protocol=resp3", self.port);
+        Client { connection: redis::Client::open(url).unwrap().get_connection().unwrap() }
+    }
+
+    /// Ends the process like a loss of power, and starts it again on its data.
+    pub fn kill_and_restart(self) -> Self {
+        self.restart_with(None)
+    }
+
+    /// Ends the process like a loss of power, and starts another one on its data, with other arguments.
+    pub fn kill_and_restart_with(self, arguments: &[&str]) -> Self {
+        self.restart_with(Some(arguments.iter().map(ToString::to_string).collect()))
+    }
+
+    fn restart_with(mut self, arguments: Option<Vec<String>>) -> Self {
+        self.stop();
+        let arguments = arguments.unwrap_or_else(|| std::mem::take(&mut self.arguments));
+        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
+        Self::launch(directory, arguments)
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn open(port: u16) -> Result<Connection, RedisError> {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{port}/"))?;
+    client.get_connection_with_timeout(PATIENCE)
+}
+
+/// A connection whose answers are short text: `1`, `abc`, `nil`, `[a, 1]`, `{field: value}`, `ERR …`.
+pub struct Client {
+    pub connection: Connection,
+}
+
+impl Client {
+    /// Sends a line; words are split at spaces, a word in '…' may hold any but a quote.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.call(&split(line))
+    }
+
+    /// Sends words of any bytes.
+    pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> String {
+        match self.raw(words) {
+            Ok(value) => show(&value),
+            Err(error) => {
+                let code = error.code().unwrap_or("?");
+                error.detail().map_or_else(|| format!("{code} {error}"), |detail| format!("{code} {detail}"))
+            }
+        }
+    }
+
+    /// Sends words of any bytes, and answers as the client library does.
+    pub fn raw<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<Value, RedisError> {
+        let (name, arguments) = words.split_first().unwrap();
+        let mut command = redis::cmd(&String::from_utf8_lossy(name.as_ref()));
+        for argument in arguments {
+            command.arg(argument.as_ref());
+        }
+        command.query(&mut self.connection)
+    }
+
+    /// Sends a line and answers its integer.
+    pub fn integer(&mut self, line: &str) -> i64 {
+        let answer = self.ask(line);
+        answer.parse().unwrap_or_else(|_| panic!("{line}: {answer}"))
+    }
+
+    /// Asks the same until the answer passes the test, and answers it.
+    pub fn wait_for(&mut self, line: &str, test: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(line);
+            if test(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{line} still answers {answer}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Everything in the selected database, in a form that can be compared and printed.
+    pub fn dump(&mut self) -> BTreeMap<String, String> {
+        let Value::Array(keys) = self.raw(&["KEYS", "*"]).unwrap() else { panic!("KEYS") };
+        keys.iter()
+            .map(|key| {
+                let Value::BulkString(key) = key else { panic!("KEYS") };
+                let kind = self.call(&[b"TYPE", &key[..]]);
+                let mut content = match kind.as_str() {
+                    "hash" => self.items(&[b"HGETALL", key], 2),
+                    "set" => self.items(&[b"SMEMBERS", key], 1),
+                    "zset" => self.items(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], 2),
+                    "list" => self.items(&[b"LRANGE", key, b"0", b"-1"], 1),
+                    _ => vec![self.call(&[b"GET", &key[..]])],
+                };
+                if kind != "list" {
+                    content.sort();
+                }
+                let end = self.call(&[b"PEXPIRETIME", &key[..]]);
+                (
+                    String::from_utf8_lossy(key).into_owned(),
+                    format!("{kind} until {end}: {}", content.join(" | ")),
+                )
+            })
+            .collect()
+    }
+
+    fn items(&mut self, words: &[&[u8]], each: usize) -> Vec<String> {
+        let Value::Array(items) = self.raw(words).unwrap() else { panic!("no array") };
+        items.chunks(each).map(|item| item.iter().map(show).collect::<Vec<_>>().join("=")).collect()
+    }
+}
+
+/// Asserts that every line is answered with an error that holds its text, and that no data change.
+pub fn assert_refused(client: &mut Client, cases: &[(&str, &str)]) {
+    let before = client.dump();
+    for (line, expected) in cases {
+        let answer = client.ask(line);
+        let code = answer.split(' ').next().unwrap_or_default();
+        assert!(["ERR", "WRONGTYPE", "CROSSSLOT"].contains(&code), "{line}: no error but {answer}");
+        assert!(answer.contains(expected), "{line}: {answer}, without {expected:?}");
+        assert_eq!(client.dump(), before, "{line} changed the data");
+    }
+}
+
+fn split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (place, part) in line.split('\'').enumerate() {
+        if place % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn show(value: &Value) -> String {
+    let list = |items: &[Value]| items.iter().map(show).collect::<Vec<_>>().join(", ");
+    match value {
+        Value::Nil => "nil".to_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) => text.clone(),
+        Value::Okay => "OK".to_owned(),
+        Value::Array(items) | Value::Set(items) => format!("[{}]", list(items)),
+        Value::Map(pairs) => {
+            let mut text = String::new();
+            for (name, value) in pairs {
+                let comma = if text.is_empty() { "" } else { ", " };
+                write!(text, "{comma}{}: {}", show(name), show(value)).unwrap();
+            }
+            format!("{{{text}}}")
+        }
+        other => format!("{other:?}"),
+    }
+}
