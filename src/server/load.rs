@@ -2,7 +2,7 @@
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use redis_module::Status;
+use redis_module::{raw, Status};
 
 use super::context::Level;
 use super::entry::log_panics;
@@ -28,6 +28,7 @@ where
     // SAFETY: the server's context is valid while it loads the module, on the main thread.
     let Some(context) = (unsafe { Context::from_ptr(context.ctx) }) else { return Status::Err };
     let started = catch_unwind(AssertUnwindSafe(|| {
+        declare_options(&context);
         config::register(&context)?;
         for command in commands {
             register::register(&context, command)?;
@@ -42,5 +43,15 @@ where
             Status::Err
         }
         Err(_) => Status::Err,
+    }
+}
+
+/// Tells the server that the module can live with a data set that is loaded beside the old one and put in its
+/// place: otherwise `repl-diskless-load swapdb` would be off for the whole server.
+fn declare_options(context: &Context<'_>) {
+    // SAFETY: a read of a function pointer that the server's init has set.
+    if let Some(set) = unsafe { raw::RedisModule_SetModuleOptions } {
+        // SAFETY: called while the module loads.
+        unsafe { set(context.as_ptr(), raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD as i32) };
     }
 }

@@ -70,10 +70,7 @@ pub fn write(
 ) -> Outcome<()> {
     let Target { key, address, id } = target;
     indexes::check(context, address, id.as_bytes())?;
-    if !changes.set.is_empty() {
-        let fields = changes.set.iter().map(|(field, value)| (field.name(), value.bytes()));
-        set_fields(context, *key, fields)?;
-    }
+    set_fields(context, *key, changes.set.iter().map(|(field, value)| (field.name(), value.bytes())))?;
     if !changes.remove.is_empty() {
         let mut words = Words::with_capacity(1 + changes.remove.len());
         words.arg(*key);
@@ -98,7 +95,7 @@ pub fn write(
     indexes::add(context, address, id.as_bytes(), changes.in_subset)
 }
 
-/// Sets fields of a hash, and nothing else.
+/// Sets fields of a hash, if there are any, and nothing else.
 ///
 /// # Errors
 /// The server's own.
@@ -112,7 +109,10 @@ pub fn set_fields<'v>(
     for (name, value) in fields {
         words.bytes(name.as_bytes()).bytes(value);
     }
-    context.write(c"HSET", &words).map(|_| ())
+    if words.len() > 1 {
+        context.write(c"HSET", &words)?;
+    }
+    Ok(())
 }
 
 /// Checks that a row can be deleted: it is a hash or nothing, and so are its index and its companion.
