@@ -76,8 +76,7 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if !row::is_row(target.address.table, &stored) {
         return Ok(Reply::Integer(-2));
     }
-    let value =
-        |name: &str| stored.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| *value);
+    let value = |name: &str| row::value_of(&stored, name);
     let bad = |field: &str, expected: &str| Failure::stored(TABLE, field, expected, value(field));
     let field = match (value("kind"), to_many) {
         (Some(b"single"), false) => "current_uid",
@@ -111,12 +110,8 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let flipped = alias::flip(history, old, version, retain, context.now_ms())
         .ok_or_else(|| bad("version", "a version below the largest"))?;
     let new = if to_many { json::write(&uids) } else { uids.concat().into_bytes() };
-    for (name, value) in [(field, &new), ("history", &flipped.history)] {
-        if value.len() > max_field_bytes() {
-            let expected = format!("at most {} bytes (miroir.max-field-bytes)", max_field_bytes());
-            return Err(Failure::field(TABLE, name, expected, Some(value)));
-        }
-    }
+    row::check_size(TABLE, field, &new, max_field_bytes())?;
+    row::check_size(TABLE, "history", &flipped.history, max_field_bytes())?;
     let changes: [(&'static str, &[u8]); 3] = [
         (field, &new),
         ("version", &flipped.version.to_string().into_bytes()),

@@ -46,9 +46,9 @@ fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let table = target.address.table;
     let found = rows::read(context, target.key)?;
     let stored = found.pairs();
-    let current = match stored.iter().find(|(name, _)| *name == FIELD.as_bytes()) {
+    let current = match row::value_of(&stored, FIELD) {
         None => 0,
-        Some((_, text)) => {
+        Some(text) => {
             let number = integer(text).filter(|seq| *seq >= 0);
             number.ok_or_else(|| Failure::stored(TABLE, FIELD, "an integer from 0", Some(text)))?
         }

@@ -47,8 +47,7 @@ fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if !row::is_row(target.address.table, &stored) {
         return Ok(Reply::Integer(-2));
     }
-    let value =
-        |name: &str| stored.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| *value);
+    let value = |name: &str| row::value_of(&stored, name);
     let before = value("status").unwrap_or(TASK_STATUSES[0].as_bytes());
     if !task::may_become(before, status.as_bytes()) {
         return Ok(Reply::Integer(0));
@@ -135,17 +134,11 @@ fn with_entry<V>(
 where
     V: serde::Serialize + for<'de> serde::Deserialize<'de>,
 {
-    let text =
-        stored.iter().find(|(name, _)| *name == field.as_bytes()).map_or(&b"{}"[..], |(_, value)| value);
+    let text = row::value_of(stored, field).unwrap_or(b"{}");
     let mut entries: Entries<V> =
         json::read(text).ok_or_else(|| Failure::stored(TABLE, field, form.expected(), Some(text)))?;
     entries.set(node_id, value);
     let text = json::write(&entries);
-    if text.len() > max_field_bytes() {
-        let expected =
-            format!("at most {} bytes with this entry (miroir.max-field-bytes)", max_field_bytes());
-        let got = format!("{} bytes", text.len());
-        return Err(Failure::field(TABLE, field, expected, Some(got.as_bytes())));
-    }
+    row::check_size(TABLE, field, &text, max_field_bytes())?;
     Ok(text)
 }

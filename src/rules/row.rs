@@ -89,14 +89,28 @@ pub struct Changes<'a> {
     pub in_subset: Option<bool>,
 }
 
-fn stored_value<'s>(stored: &Stored<'s>, name: &str) -> Option<&'s [u8]> {
+/// The value of a field of a stored row.
+#[must_use]
+pub fn value_of<'s>(stored: &Stored<'s>, name: &str) -> Option<&'s [u8]> {
     stored.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| *value)
+}
+
+/// Checks that a value is not longer than a field may be.
+///
+/// # Errors
+/// When it is.
+pub fn check_size(table: &str, field: &str, value: &[u8], max_bytes: usize) -> Outcome<()> {
+    if value.len() <= max_bytes {
+        return Ok(());
+    }
+    let expected = format_args!("at most {max_bytes} bytes (miroir.max-field-bytes)").to_string();
+    Err(Failure::field(table, field, expected, Some(value)))
 }
 
 /// Whether a stored hash is a row, and not a stub without the fields that make one.
 #[must_use]
 pub fn is_row(table: &Table, stored: &Stored<'_>) -> bool {
-    !stored.is_empty() && table.row_marks().all(|field| stored_value(stored, field.name()).is_some())
+    !stored.is_empty() && table.row_marks().all(|field| value_of(stored, field.name()).is_some())
 }
 
 /// Plans the write of a whole row.
@@ -133,8 +147,8 @@ pub fn put<'a>(
             Origin::Default(default) => {
                 Some(value.map_or_else(|| Value::Made(default.as_bytes().to_vec()), Value::Given))
             }
-            Origin::Now => value.map(Value::Given).or_else(now_text),
-            Origin::NowOnce => stored_value(stored, field.name())
+            Origin::Now | Origin::NowEachTime => value.map(Value::Given).or_else(now_text),
+            Origin::NowOnce => value_of(stored, field.name())
                 .filter(|value| field.kind.accepts(value))
                 .map(|value| Value::Made(value.to_vec()))
                 .or(value.map(Value::Given))
@@ -180,25 +194,21 @@ pub fn patch<'a>(
     let mut remove = Vec::new();
     for (field, value) in table.fields.iter().zip(given) {
         match *value {
+            None if field.origin == Origin::NowEachTime => {
+                set.push((field, Value::Made(now.to_string().into_bytes())));
+            }
             None => {}
             Some([]) => remove.push(field.name().as_bytes().to_vec()),
             Some(value) => set.push((field, Value::Given(value))),
-        }
-    }
-    for field in table.fields.iter().filter(|field| field.name() == "updated_at") {
-        if !set.iter().any(|(set, _)| set.name == field.name) {
-            set.push((field, Value::Made(now.to_string().into_bytes())));
         }
     }
     let expiry = patched_expiry(circumstances, given, &mut set, stored, expires_at)?;
 
     let next = |name: &str| {
         let set = set.iter().find(|(field, _)| field.name() == name).map(|(_, value)| value.bytes());
-        set.or_else(|| {
-            stored_value(stored, name).filter(|_| !remove.iter().any(|gone| gone == name.as_bytes()))
-        })
+        set.or_else(|| value_of(stored, name).filter(|_| !remove.iter().any(|gone| gone == name.as_bytes())))
     };
-    check_conditions(table, &next)?;
+    check_conditions(table, given, &next)?;
     if table.guards.iter().any(|guard| forbids(*guard, Write::Part, stored, &next)) {
         return Ok(Plan::Refused);
     }
@@ -238,7 +248,7 @@ pub fn check_patch(circumstances: Circumstances<'_>, given: &Given<'_>) -> Outco
 #[must_use]
 pub fn forbids_touch(table: &Table, stored: &Stored<'_>) -> bool {
     table.guards.iter().any(|guard| match guard {
-        Guard::Latch(field) => stored_value(stored, field) == Some(b"1"),
+        Guard::Latch(field) => value_of(stored, field) == Some(b"1"),
         _ => false,
     })
 }
@@ -292,7 +302,7 @@ fn patched_expiry<'a>(
     let end = expires_at.or_else(|| table.life_ms.and_then(|life_ms| expiry::deadline(now, life_ms)));
     let Some(end) = end else { return Ok(Expiry::Keep) };
     let text = end.to_string().into_bytes();
-    if stored_value(stored, field.name()) != Some(&text) {
+    if value_of(stored, field.name()) != Some(&text) {
         set.push((field, Value::Made(text)));
     }
     Ok(if expires_at == Some(end) { Expiry::Keep } else { Expiry::At(end) })
@@ -308,9 +318,7 @@ fn future(table: &Table, field: &Field, value: &[u8], now: i64) -> Outcome<i64> 
 fn check(circumstances: Circumstances<'_>, field: &'static Field, value: &[u8]) -> Outcome<()> {
     let Circumstances { table, id, max_field_bytes, .. } = circumstances;
     let fault = |expected: String| Err(Failure::field(table.name, field.name(), expected, Some(value)));
-    if value.len() > max_field_bytes {
-        return fault(format!("at most {max_field_bytes} bytes (miroir.max-field-bytes)"));
-    }
+    check_size(table.name, field.name(), value, max_field_bytes)?;
     if let Origin::Key(part) = field.origin {
         let named = table.part(id, part);
         if value != named {
@@ -341,10 +349,18 @@ fn only_when(table: &Table, field: &Field, other: &str, is: &str, got: Option<&[
     Failure::field(table.name, field.name(), format_args!("nothing unless {other} is {is}"), got)
 }
 
-/// Checks the fields that depend on another field, in the row as it would be.
-fn check_conditions<'v>(table: &Table, next: &impl Fn(&str) -> Option<&'v [u8]>) -> Outcome<()> {
+/// Checks the fields that depend on another field, in the row as it would be, if either of them is given.
+fn check_conditions<'v>(
+    table: &Table,
+    given: &Given<'_>,
+    next: &impl Fn(&str) -> Option<&'v [u8]>,
+) -> Outcome<()> {
+    let is_given = |name: &str| table.position(name.as_bytes()).is_some_and(|at| given[at].is_some());
     for field in table.fields {
         if let Origin::RequiredWhen(other, is) = field.origin {
+            if !is_given(field.name()) && !is_given(other) {
+                continue;
+            }
             // Clients without the module write an absent field as an empty string.
             let value = next(field.name()).filter(|value| !value.is_empty());
             match (next(other) == Some(is.as_bytes()), value) {
@@ -376,21 +392,20 @@ fn forbids<'v>(
     match guard {
         Guard::NeverFalls(field) => {
             let number = |value: Option<&[u8]>| value.and_then(integer);
-            match (number(stored_value(stored, field)), number(next(field))) {
+            match (number(value_of(stored, field)), number(next(field))) {
                 (Some(before), Some(after)) => after < before,
                 _ => false,
             }
         }
-        Guard::TaskStatus(field) => match (stored_value(stored, field), next(field)) {
+        Guard::TaskStatus(field) => match (value_of(stored, field), next(field)) {
             (Some(before), Some(after)) => !task::may_become(before, after),
             _ => false,
         },
         Guard::ReplaceWhile(field, value) => {
-            write == Write::Whole
-                && stored_value(stored, field).is_some_and(|state| state != value.as_bytes())
+            write == Write::Whole && value_of(stored, field).is_some_and(|state| state != value.as_bytes())
         }
         Guard::Latch(field) => {
-            stored_value(stored, field) == Some(b"1") && (write == Write::Whole || next(field) != Some(b"1"))
+            value_of(stored, field) == Some(b"1") && (write == Write::Whole || next(field) != Some(b"1"))
         }
     }
 }

@@ -170,8 +170,10 @@ pub enum Origin {
     RequiredWhen(&'static str, &'static str),
     /// The client, or this value.
     Default(&'static str),
-    /// The client, or the time of the write.
+    /// The client, or the time at which the row is written as a whole.
     Now,
+    /// The client, or the time of this write, whether it writes the whole row or a part.
+    NowEachTime,
     /// The client, or what the row had before, or the time of the write.
     NowOnce,
     /// The end of the row's life; written by the module, equal to the key's TTL.

@@ -85,7 +85,7 @@ pub static TABLES: &[Table] = &[
             field(c"index_uid", Kind::Text, Origin::Key(Part::First)),
             field(c"node_id", Kind::Text, Origin::Key(Part::Last)),
             field(c"version", Kind::Uint(0), Origin::Required),
-            field(c"updated_at", Kind::Time, Origin::Now),
+            field(c"updated_at", Kind::Time, Origin::NowEachTime),
         ],
         filters: &["index_uid", "node_id"],
         guards: &[Guard::NeverFalls("version")],
@@ -205,7 +205,7 @@ pub static TABLES: &[Table] = &[
             field(c"sink_name", Kind::Text, Origin::Key(Part::First)),
             field(c"index_uid", Kind::Text, Origin::Key(Part::Last)),
             field(c"last_event_seq", Kind::Uint(0), Origin::Required),
-            field(c"updated_at", Kind::Time, Origin::Now),
+            field(c"updated_at", Kind::Time, Origin::NowEachTime),
         ],
         filters: &["sink_name"],
         guards: &[Guard::NeverFalls("last_event_seq")],
@@ -244,7 +244,7 @@ pub static TABLES: &[Table] = &[
         fields: &[
             field(c"index_uid", Kind::Text, Origin::Key(Part::Whole)),
             field(c"config_json", Kind::Json(Form::Object), Origin::Required),
-            field(c"updated_at", Kind::Time, Origin::Now),
+            field(c"updated_at", Kind::Time, Origin::NowEachTime),
         ],
         tagged: false,
         ..PLAIN

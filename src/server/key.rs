@@ -1,6 +1,6 @@
 //! Handles of keys, to look at a value without running a command. Writes go through native commands instead.
 
-use std::ffi::CStr;
+use std::ffi::{c_void, CStr};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -115,49 +115,32 @@ impl Key<'_> {
     /// One field of a hash; None where the key is no hash or the field is absent.
     #[must_use]
     pub fn field(&self, name: &CStr) -> Option<Text> {
-        if self.key_type() != KeyType::Hash {
-            return None;
-        }
-        let pointer = self.pointer?;
-        // SAFETY: a read of a function pointer that the server's init has set.
-        let get = unsafe { raw::RedisModule_HashGet }?;
-        let mut value: *mut raw::RedisModuleString = std::ptr::null_mut();
-        // SAFETY: the handle is an open hash; the variadic list is one C string, the place for its value and
-        // the null that ends it, as the flag CFIELDS demands.
-        unsafe {
-            get(
-                pointer.as_ptr(),
-                raw::REDISMODULE_HASH_CFIELDS as i32,
-                name.as_ptr(),
-                &mut value as *mut *mut raw::RedisModuleString,
-                std::ptr::null::<std::os::raw::c_char>(),
-            )
-        };
-        // SAFETY: the value was made for the caller, who releases it.
-        unsafe { Text::owned(value) }
+        // SAFETY: the flag CFIELDS announces a name that is a C string.
+        unsafe { self.hash_get(raw::REDISMODULE_HASH_CFIELDS, name.as_ptr().cast::<c_void>()) }
     }
 
     /// One field of a hash, by a name of any bytes.
     #[must_use]
     pub fn field_named(&self, name: &[u8]) -> Option<Text> {
+        let name = Text::new(name)?;
+        // SAFETY: no flag announces a name that is a string of the server.
+        unsafe { self.hash_get(raw::REDISMODULE_HASH_NONE, name.as_ptr().cast::<c_void>()) }
+    }
+
+    /// # Safety
+    /// `name` is live and of the kind that `flags` announce.
+    unsafe fn hash_get(&self, flags: u32, name: *const c_void) -> Option<Text> {
         if self.key_type() != KeyType::Hash {
             return None;
         }
         let pointer = self.pointer?;
-        let name = Text::new(name)?;
         // SAFETY: a read of a function pointer that the server's init has set.
         let get = unsafe { raw::RedisModule_HashGet }?;
         let mut value: *mut raw::RedisModuleString = std::ptr::null_mut();
-        // SAFETY: as in `field`, with a server string for the name.
-        unsafe {
-            get(
-                pointer.as_ptr(),
-                raw::REDISMODULE_HASH_NONE as i32,
-                name.as_ptr(),
-                &mut value as *mut *mut raw::RedisModuleString,
-                std::ptr::null::<std::os::raw::c_char>(),
-            )
-        };
+        let place: *mut *mut raw::RedisModuleString = &mut value;
+        // SAFETY: the handle is an open hash; the variadic list is one name of the announced kind, the place
+        // for its value, and the null that ends it.
+        unsafe { get(pointer.as_ptr(), flags as i32, name, place, std::ptr::null::<c_void>()) };
         // SAFETY: the value was made for the caller, who releases it.
         unsafe { Text::owned(value) }
     }

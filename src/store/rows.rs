@@ -5,7 +5,7 @@ use crate::errors::Outcome;
 use crate::keyspace::Address;
 use crate::rules::row::{Changes, Expiry};
 use crate::schema;
-use crate::server::{Arg, Called, Context, KeyType, Words};
+use crate::server::{Arg, Called, Context, Key, KeyType, Words};
 
 /// A hash as it stands: its fields, as one read of the server answered them, and the end of its life.
 pub struct Found {
@@ -33,29 +33,24 @@ impl Found {
 /// # Errors
 /// WRONGTYPE for a foreign value.
 pub fn read(context: &Context<'_>, key: Arg<'_>) -> Outcome<Found> {
-    let (exists, expires_at) = {
-        let row = context.open(key);
-        (row.expect(KeyType::Hash)?, row.expires_at())
-    };
     let mut words = Words::with_capacity(1);
     words.arg(key);
-    let fields = if exists { Some(context.read(c"HGETALL", &words)?) } else { None };
-    Ok(Found { fields, expires_at })
+    find(context, &context.open(key), &words)
 }
 
-/// Reads the hash at a key that no argument names, for an answer: its access does not count.
+/// Reads the hash at a key that no argument names.
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value.
 pub fn read_named(context: &Context<'_>, key: &[u8]) -> Outcome<Found> {
-    let (exists, expires_at) = {
-        let row = context.peek(key);
-        (row.expect(KeyType::Hash)?, row.expires_at())
-    };
     let mut words = Words::with_capacity(1);
     words.bytes(key);
-    let fields = if exists { Some(context.read(c"HGETALL", &words)?) } else { None };
-    Ok(Found { fields, expires_at })
+    find(context, &context.peek(key), &words)
+}
+
+fn find(context: &Context<'_>, key: &Key<'_>, words: &Words<'_>) -> Outcome<Found> {
+    let fields = if key.expect(KeyType::Hash)? { Some(context.read(c"HGETALL", words)?) } else { None };
+    Ok(Found { fields, expires_at: key.expires_at() })
 }
 
 /// Writes changes of a row, of which `found` is what stands there, and its index entries.

@@ -144,6 +144,23 @@ fn patches() {
 }
 
 #[test]
+fn a_patch_dates_the_row_and_leaves_other_faults_alone() {
+    let row: &Stored<'_> = &[(b"version", b"1"), (b"updated_at", b"1")];
+    let plan = patch(
+        at("node_settings_version", b"a:b"),
+        &given("node_settings_version", &[("version", b"2")]),
+        row,
+        None,
+    );
+    let now = NOW.to_string();
+    assert!(written(plan.unwrap()).contains(&("updated_at".to_owned(), now)));
+    // A multi alias without targets, as a client without the module left it.
+    let odd: &Stored<'_> = &[(b"kind", b"multi"), (b"target_uids", b"")];
+    assert!(patch(at("aliases", b"a"), &given("aliases", &[("version", b"2")]), odd, None).is_ok());
+    assert!(patch(at("aliases", b"a"), &given("aliases", &[("kind", b"multi")]), odd, None).is_err());
+}
+
+#[test]
 fn a_patch_brings_field_and_ttl_together_again() {
     let row: &Stored<'_> = &[(b"session_id", b"s"), (b"ttl", b"1")];
     let changes = |expires_at| {
