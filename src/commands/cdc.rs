@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::syntax::{COUNT, KEY};
 use super::target;
 use crate::errors::{Failure, Outcome};
+use crate::rules::budget::Batch;
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, Reply};
@@ -62,7 +63,8 @@ fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut buffer = buffer(context, key)?;
     let total = events.iter().map(size).fold(0, i64::saturating_add);
     let (accepted, dropped) = if reject && buffer.bytes.saturating_add(total) > budget {
-        (0, Default::default())
+        buffer.mend()?;
+        (0, Batch::default())
     } else {
         (events.len(), buffer.push(events, budget)?)
     };

@@ -44,8 +44,10 @@ pub struct Buffer<'a> {
     pub bytes: i64,
     /// Its lifetime counters.
     pub totals: Totals,
-    /// Whether the counters in the database have to be written even if this command does not change them.
+    /// Whether the counters in the database are not what they should be, even before this command.
     stale: bool,
+    /// Whether the lifetime counters, and with them the numbers of the events, are in the database.
+    known: bool,
 }
 
 /// What the module remembers of a buffer between two commands.
@@ -159,9 +161,9 @@ impl<'a> Buffer<'a> {
             dropped_bytes: number(c"dropped_bytes").unwrap_or(0),
             acked: number(c"acked").unwrap_or(0),
         };
-        let stale = doubtful || !known || span.first_seq != first_seq;
+        let stale = doubtful || span.first_seq != first_seq;
         drop((events, stat));
-        Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale })
+        Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale, known })
     }
 
     /// Adds events at the head, the last one being the newest, then drops the oldest until `budget` is kept.
@@ -191,8 +193,17 @@ impl<'a> Buffer<'a> {
         self.span.length += count;
         let dropped = self.overflowing(budget);
         self.drop_oldest(dropped)?;
-        self.save(dropped.count > 0)?;
+        self.save(dropped.count > 0 || !self.known)?;
         Ok(dropped)
+    }
+
+    /// Writes the counters if they are not what they should be, and nothing else.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn mend(&mut self) -> Outcome<()> {
+        let _own = OwnWrite::begin();
+        self.settle(0)
     }
 
     /// Drops the oldest events until `budget` is kept.
@@ -203,7 +214,7 @@ impl<'a> Buffer<'a> {
         let _own = OwnWrite::begin();
         let dropped = self.overflowing(budget);
         self.drop_oldest(dropped)?;
-        self.save(dropped.count > 0)?;
+        self.settle(dropped.count)?;
         Ok(dropped)
     }
 
@@ -214,16 +225,16 @@ impl<'a> Buffer<'a> {
     /// The server's own.
     pub fn pop(&mut self, count: i64, max_bytes: i64) -> Outcome<Option<Called>> {
         let batch = self.fitting(count, max_bytes);
-        if batch.count == 0 {
-            return Ok(None);
-        }
         let _own = OwnWrite::begin();
-        let mut words = Words::with_capacity(2);
-        words.arg(self.list).number(batch.count);
-        let events = self.context.write(c"RPOP", &words)?;
-        self.forget(batch);
-        self.save(true)?;
-        Ok(Some(events))
+        let mut events = None;
+        if batch.count > 0 {
+            let mut words = Words::with_capacity(2);
+            words.arg(self.list).number(batch.count);
+            events = Some(self.context.write(c"RPOP", &words)?);
+            self.forget(batch);
+        }
+        self.settle(batch.count)?;
+        Ok(events)
     }
 
     /// The oldest events with their numbers, within the same bounds as [`Buffer::pop`]; they stay.
@@ -246,12 +257,12 @@ impl<'a> Buffer<'a> {
     pub fn acknowledge(&mut self, seq: i64) -> Outcome<i64> {
         let count = self.span.up_to(seq);
         let bytes = sizes(&self.context.open(self.list)).take(usize::try_from(count).unwrap_or(0)).sum();
+        let _own = OwnWrite::begin();
         if count > 0 {
-            let _own = OwnWrite::begin();
             self.cut(Batch { count, bytes })?;
             self.totals.acked = self.totals.acked.saturating_add(count);
-            self.save(true)?;
         }
+        self.settle(count)?;
         Ok(count)
     }
 
@@ -289,7 +300,16 @@ impl<'a> Buffer<'a> {
         self.bytes = self.bytes.saturating_sub(batch.bytes);
     }
 
-    /// Writes the counters, and takes the buffer for known from here on.
+    /// Writes the counters after `removed` events are gone, or if they were wrong before.
+    fn settle(&mut self, removed: i64) -> Outcome<()> {
+        if removed > 0 || self.stale {
+            self.save(true)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the byte counter, and the lifetime counters where they have changed; what anyone else did to the
+    /// buffer before is accounted for from here on.
     fn save(&mut self, totals_changed: bool) -> Outcome<()> {
         let mut words = Words::with_capacity(2);
         words.bytes(&self.bytes_key).number(self.bytes);
@@ -307,7 +327,6 @@ impl<'a> Buffer<'a> {
                 words.bytes(name.as_bytes()).number(number);
             }
             self.context.write(c"HSET", &words)?;
-            self.stale = false;
         }
         let list = (self.context.database(), self.list.bytes().to_vec());
         let watch = Watch { last_seq: self.span.last_seq(), touched: false };
