@@ -23,12 +23,7 @@ use redis_module::{RedisString, Status};
 const VERSION: i32 = 100;
 
 fn init(context: &redis_module::Context, _arguments: &[RedisString]) -> Status {
-    server::load::start(
-        context,
-        commands::all(),
-        store::buffers::key_changed,
-        store::buffers::database_changed,
-    )
+    server::load::start(context, commands::all(), store::watch::key_changed, store::watch::database_changed)
 }
 
 /// The functions by which the server starts and ends the module.

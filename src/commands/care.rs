@@ -9,7 +9,7 @@ use crate::keyspace;
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, Keys, Kind};
 use crate::server::{Arg, Context, Reply};
-use crate::store::buffers;
+use crate::store::watch;
 
 /// How many rows a table MEMORY asks the server about by default.
 const DEFAULT_SAMPLES: usize = 64;
@@ -46,7 +46,7 @@ fn memory(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let weights = memory::weigh(context, namespace, samples)?;
     let total = weights.iter().map(|(_, weight)| *weight).fold(Weight::default(), Weight::plus);
     let mut tables: Vec<_> = weights.iter().map(|(table, weight)| (table.name, describe(*weight))).collect();
-    let (entries, bytes) = buffers::remembered();
+    let (entries, bytes) = watch::remembered();
     tables
         .push(("catalog", Reply::map([("entries", Reply::count(entries)), ("bytes", Reply::count(bytes))])));
     tables.push(("total", describe(total)));

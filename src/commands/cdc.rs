@@ -8,9 +8,8 @@ use crate::rules::budget::Batch;
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, Reply};
-use crate::store::buffers::Buffer;
+use crate::store::buffers::{Buffer, TABLE};
 
-const TABLE: &str = "cdc_overflow";
 const BYTES: Argument = Argument::new("bytes", Kind::Integer);
 const POLICIES: &[&str] = &["drop-oldest", "reject"];
 

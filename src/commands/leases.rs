@@ -9,10 +9,9 @@ use crate::rules::lease::Decision;
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::{Arg, Context, Reply};
-use crate::store::leases::{self, Record};
+use crate::store::leases::{self, Record, TABLE};
 use crate::store::Target;
 
-const TABLE: &str = "leader_lease";
 const HOLDER: Argument = Argument::new("holder", Kind::String);
 const TOKEN: Argument = Argument::new("token", Kind::Integer);
 

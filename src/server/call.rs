@@ -3,11 +3,21 @@
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis_module::raw;
 
 use super::{Arg, Context, Text};
 use crate::errors::{Failure, Outcome};
+
+/// Whether the server runs a native command for this module at this moment.
+static WRITING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the keyspace event that is being handled comes from a write of this module.
+#[must_use]
+pub fn is_writing() -> bool {
+    WRITING.load(Ordering::Relaxed)
+}
 
 /// The arguments of a native command. Strings that came from the client are passed on as they are, without a
 /// copy; others are made here and released with the list.
@@ -172,7 +182,10 @@ impl Called {
 impl Context<'_> {
     /// Runs a native command that changes data. It is logged and replicated as it stands.
     pub fn write(&self, command: &CStr, words: &Words<'_>) -> Outcome<Called> {
-        self.call(command, c"!Ev", words)
+        WRITING.store(true, Ordering::Relaxed);
+        let called = self.call(command, c"!Ev", words);
+        WRITING.store(false, Ordering::Relaxed);
+        called
     }
 
     /// Runs a native command that only reads.

@@ -1,23 +1,22 @@
 //! CDC overflow buffers: a list with the newest event at its head, a string with the exact sum of the events'
 //! lengths, and a hash of lifetime counters that also carries the sequence numbers.
 //!
-//! A push under the budget touches only the list and the byte counter: the number of an event follows from the
-//! number of the oldest one and its place in the list. What other clients do to the list behind the module's
-//! back is noticed through keyspace events; the next command then counts the bytes anew and moves the numbers
-//! so that none is ever given twice.
+//! The number of an event follows from the number of the oldest one and its place in the list. What other clients
+//! do to the list behind the module's back shows in keyspace events, or in a length that is not the one on
+//! record; the next command then counts the bytes anew and moves the numbers so that none is ever given twice.
+//! The first command on a buffer after the module was loaded counts as well: nobody watched before.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use super::remembered::Remembered;
 use super::Target;
 use crate::errors::{Failure, Outcome};
-use crate::keyspace::{self, Place};
+use crate::keyspace;
 use crate::rules::budget::{self, Batch, Span};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
 use crate::server::{Arg, Called, Context, Key, KeyType, Words};
 
+/// The name of the structure in the schema.
+pub const TABLE: &str = "cdc_overflow";
 const BYTES: &str = "cdc:overflow_bytes";
 const STAT: &str = "cdc:overflow_stat";
 
@@ -50,78 +49,26 @@ pub struct Buffer<'a> {
     known: bool,
 }
 
-/// What the module remembers of a buffer between two commands.
-#[derive(Debug, Clone, Copy, Default)]
-struct Watch {
-    /// The highest number that this process has given out.
-    last_seq: i64,
-    /// Whether somebody else has written to the buffer since.
-    touched: bool,
+/// Buffers that this process has counted, each with whether somebody else has written to it since.
+static COUNTED: Remembered<bool> = Remembered::new();
+
+/// Notes that somebody else has written to a buffer.
+pub(super) fn touched(context: &Context<'_>, list: &[u8]) {
+    // Of a buffer that is not remembered the module takes nothing for granted anyway.
+    COUNTED.change(context, list, |touched| *touched = true);
 }
 
-type Watches = HashMap<(i32, Vec<u8>), Watch>;
-
-static WATCHES: Mutex<Option<Watches>> = Mutex::new(None);
-/// Whether the events that arrive now come from this module's own writes to a buffer.
-static OWN_WRITE: AtomicBool = AtomicBool::new(false);
-
-fn watches() -> MutexGuard<'static, Option<Watches>> {
-    WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn database_changed(event: DatabaseEvent) {
+    COUNTED.follow(event);
 }
 
-/// Notes that a key was written, by whomever. To be called for every keyspace event.
-pub fn key_changed(context: &Context<'_>, key: Arg<'_>) {
-    if OWN_WRITE.load(Ordering::Relaxed) || !key.bytes().windows(4).any(|part| part == b":cdc") {
-        return;
-    }
-    let Some(address) = keyspace::locate(key.bytes()).filter(|found| found.table.name == "cdc_overflow")
-    else {
-        return;
-    };
-    let (Place::Row(sink) | Place::Side(_, sink)) = address.place else { return };
-    // A replica and a loading server repeat what a master has decided, counters included.
-    if context.follows() {
-        return;
-    }
-    let list = (context.database(), address.row(sink));
-    watches().get_or_insert_default().entry(list).or_default().touched = true;
-}
-
-/// Forgets what no longer holds when whole databases change.
-pub fn database_changed(event: DatabaseEvent) {
-    let mut guard = watches();
-    let Some(watches) = guard.as_mut() else { return };
-    match event {
-        DatabaseEvent::Flushed(Some(database)) => watches.retain(|(of, _), _| *of != database),
-        DatabaseEvent::Flushed(None) | DatabaseEvent::Loading => watches.clear(),
-        DatabaseEvent::Swapped(first, second) => {
-            *watches = std::mem::take(watches)
-                .into_iter()
-                .map(|((database, key), watch)| {
-                    let database = match database {
-                        database if database == first => second,
-                        database if database == second => first,
-                        database => database,
-                    };
-                    ((database, key), watch)
-                })
-                .collect();
-        }
-    }
-}
-
-/// How many buffers the module remembers, and about how many bytes it needs for that.
-#[must_use]
-pub fn remembered() -> (usize, usize) {
-    let guard = watches();
-    let Some(watches) = guard.as_ref() else { return (0, 0) };
-    let entry = size_of::<((i32, Vec<u8>), Watch)>() + 1;
-    let names: usize = watches.keys().map(|(_, key)| key.capacity()).sum();
-    (watches.len(), watches.capacity() * entry + names)
+pub(super) fn remembered() -> (usize, usize) {
+    COUNTED.size()
 }
 
 impl<'a> Buffer<'a> {
-    /// Reads a buffer. One that was never used is empty. O(1), or O(events) when someone else has written to it.
+    /// Reads a buffer. One that was never used is empty. O(1), or O(events) at the first
+    /// contact and when someone else has written to it.
     ///
     /// # Errors
     /// WRONGTYPE for a foreign value at one of its three keys.
@@ -144,24 +91,25 @@ impl<'a> Buffer<'a> {
         let number =
             |name| stat.field(name).and_then(|text| integer(text.bytes())).filter(|number| *number >= 0);
 
-        let watch = watches()
-            .as_ref()
-            .and_then(|watches| watches.get(&(context.database(), list.bytes().to_vec())).copied())
-            .unwrap_or_default();
-        let doubtful = watch.touched
-            || (length > 0 && (!known || counter.is_none_or(|counter| counter < 0)))
-            || (length == 0 && counter.is_some_and(|counter| counter != 0));
-        let bytes = if doubtful { sizes(&events).sum() } else { counter.unwrap_or(0) };
-
         let first_seq = number(c"first_seq").unwrap_or(1).max(1);
-        let used = number(c"last_seq").unwrap_or(0).max(if watch.touched { watch.last_seq } else { 0 });
-        let span = Span { first_seq, length }.not_before(used);
+        let last_seq = number(c"last_seq").unwrap_or(0);
+        let on_record = Span { first_seq, length };
+        // For a replica every write is its master's: it sees only what the length tells.
+        let untouched = context.follows() || COUNTED.get(context, list.bytes()) == Some(false);
+        let trusted = untouched && known && on_record.last_seq() == last_seq;
+        let bytes = if trusted { counter.unwrap_or(0) } else { sizes(&events).sum() };
+        let span = on_record.not_before(last_seq);
         let totals = Totals {
             dropped: number(c"dropped").unwrap_or(0),
             dropped_bytes: number(c"dropped_bytes").unwrap_or(0),
             acked: number(c"acked").unwrap_or(0),
         };
-        let stale = doubtful || span.first_seq != first_seq;
+        let stale =
+            counter.unwrap_or(0) != bytes || span.first_seq != first_seq || span.last_seq() != last_seq;
+        if !trusted && known && !stale {
+            // What was counted is what the counter says: the next command need not count again.
+            COUNTED.set(context, list.bytes(), false);
+        }
         drop((events, stat));
         Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale, known })
     }
@@ -182,7 +130,6 @@ impl<'a> Buffer<'a> {
         {
             return Err(Failure::refused("the sequence numbers of this buffer are used up"));
         }
-        let _own = OwnWrite::begin();
         let mut words = Words::with_capacity(events.len() + 1);
         words.arg(self.list);
         for event in events {
@@ -202,7 +149,6 @@ impl<'a> Buffer<'a> {
     /// # Errors
     /// The server's own.
     pub fn mend(&mut self) -> Outcome<()> {
-        let _own = OwnWrite::begin();
         self.settle(0)
     }
 
@@ -211,7 +157,6 @@ impl<'a> Buffer<'a> {
     /// # Errors
     /// The server's own.
     pub fn trim(&mut self, budget: i64) -> Outcome<Batch> {
-        let _own = OwnWrite::begin();
         let dropped = self.overflowing(budget);
         self.drop_oldest(dropped)?;
         self.settle(dropped.count)?;
@@ -225,7 +170,6 @@ impl<'a> Buffer<'a> {
     /// The server's own.
     pub fn pop(&mut self, count: i64, max_bytes: i64) -> Outcome<Option<Called>> {
         let batch = self.fitting(count, max_bytes);
-        let _own = OwnWrite::begin();
         let mut events = None;
         if batch.count > 0 {
             let mut words = Words::with_capacity(2);
@@ -257,7 +201,6 @@ impl<'a> Buffer<'a> {
     pub fn acknowledge(&mut self, seq: i64) -> Outcome<i64> {
         let count = self.span.up_to(seq);
         let bytes = sizes(&self.context.open(self.list)).take(usize::try_from(count).unwrap_or(0)).sum();
-        let _own = OwnWrite::begin();
         if count > 0 {
             self.cut(Batch { count, bytes })?;
             self.totals.acked = self.totals.acked.saturating_add(count);
@@ -314,23 +257,19 @@ impl<'a> Buffer<'a> {
         let mut words = Words::with_capacity(2);
         words.bytes(&self.bytes_key).number(self.bytes);
         self.context.write(c"SET", &words)?;
-        if totals_changed || self.stale {
-            let mut words = Words::with_capacity(11);
-            words.bytes(&self.stat_key);
-            for (name, number) in [
-                ("first_seq", self.span.first_seq),
-                ("last_seq", self.span.last_seq()),
-                ("dropped", self.totals.dropped),
-                ("dropped_bytes", self.totals.dropped_bytes),
-                ("acked", self.totals.acked),
-            ] {
-                words.bytes(name.as_bytes()).number(number);
-            }
-            self.context.write(c"HSET", &words)?;
+        let totals = [
+            ("dropped", self.totals.dropped),
+            ("dropped_bytes", self.totals.dropped_bytes),
+            ("acked", self.totals.acked),
+        ];
+        let numbers = [("first_seq", self.span.first_seq), ("last_seq", self.span.last_seq())];
+        let mut words = Words::with_capacity(11);
+        words.bytes(&self.stat_key);
+        for (name, number) in numbers.into_iter().chain(totals.into_iter().filter(|_| totals_changed)) {
+            words.bytes(name.as_bytes()).number(number);
         }
-        let list = (self.context.database(), self.list.bytes().to_vec());
-        let watch = Watch { last_seq: self.span.last_seq(), touched: false };
-        watches().get_or_insert_default().insert(list, watch);
+        self.context.write(c"HSET", &words)?;
+        COUNTED.set(self.context, self.list.bytes(), false);
         Ok(())
     }
 }
@@ -343,20 +282,4 @@ fn sizes<'k>(events: &'k Key<'_>) -> impl Iterator<Item = i64> + 'k {
 
 fn length_of(event: &[u8]) -> i64 {
     i64::try_from(event.len()).unwrap_or(i64::MAX)
-}
-
-/// Marks the events that arrive during its life as the module's own.
-struct OwnWrite;
-
-impl OwnWrite {
-    fn begin() -> Self {
-        OWN_WRITE.store(true, Ordering::Relaxed);
-        Self
-    }
-}
-
-impl Drop for OwnWrite {
-    fn drop(&mut self) {
-        OWN_WRITE.store(false, Ordering::Relaxed);
-    }
 }

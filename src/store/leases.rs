@@ -1,12 +1,40 @@
 //! Leases: a string with a TTL per scope, and two hashes per namespace that outlive them all: the last token
 //! of each scope, and the holder who got it.
 
+use super::remembered::Remembered;
 use super::Target;
 use crate::errors::{Failure, Outcome};
 use crate::keyspace::Address;
 use crate::rules::lease::Lease;
 use crate::schema::value::integer;
+use crate::server::events::DatabaseEvent;
 use crate::server::{Arg, Context, KeyType, Text, Words};
+
+/// The name of the structure in the schema.
+pub const TABLE: &str = "leader_lease";
+
+/// Leases that ran out, or that another holder took without the module, since their last token was given out.
+/// Whoever holds such a lease now is in a new tenure, even if it is the holder on record.
+static BROKEN: Remembered<()> = Remembered::new();
+
+/// Notes that a lease ran out, or that somebody wrote to it without the module.
+pub(super) fn touched(context: &Context<'_>, address: &Address<'_>, scope: &[u8]) {
+    // A scope without a holder on record has no token that could be mistaken for a living one.
+    let Some(holder) = context.peek(&holders_key(address)).field_named(scope) else { return };
+    let key = address.row(scope);
+    // The holder on record may prolong his lease by any means.
+    if !context.peek(&key).holds(holder.bytes()) {
+        BROKEN.set(context, &key, ());
+    }
+}
+
+pub(super) fn database_changed(event: DatabaseEvent) {
+    BROKEN.follow(event);
+}
+
+pub(super) fn remembered() -> (usize, usize) {
+    BROKEN.size()
+}
 
 /// A lease as the server holds it.
 pub struct Record {
@@ -64,7 +92,11 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
     };
     let holders = context.peek(&holders_key(address));
     holders.expect(KeyType::Hash)?;
-    Ok(Record { holder, token_holder: holders.field_named(scope.as_bytes()), last_token, expires_at })
+    let token_holder = match BROKEN.get(context, key.bytes()) {
+        Some(()) => None,
+        None => holders.field_named(scope.as_bytes()),
+    };
+    Ok(Record { holder, token_holder, last_token, expires_at })
 }
 
 /// Puts the token and the holder of a new tenure on record.
@@ -79,6 +111,7 @@ pub fn begin(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, token:
         words.bytes(&hash).bytes(scope.as_bytes()).bytes(value);
         context.write(c"HSET", &words)?;
     }
+    BROKEN.forget(context, target.key.bytes());
     Ok(())
 }
 
