@@ -6,6 +6,7 @@ use super::target;
 use crate::errors::Outcome;
 use crate::rules::runs::MAX_RAN_AT;
 use crate::schema::json;
+use crate::schema::value::integer;
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
@@ -110,7 +111,8 @@ fn list(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 
 fn describe(member: Vec<u8>, score: &[u8]) -> Reply {
     let Some(run) = json::read::<Run>(&member) else {
-        return Reply::map([("ran_at", Reply::bulk(score)), ("member", Reply::Bulk(member))]);
+        let ran_at = integer(score).map_or_else(|| Reply::bulk(score), Reply::Integer);
+        return Reply::map([("ran_at", ran_at), ("member", Reply::Bulk(member))]);
     };
     Reply::map([
         ("canary_id", Reply::bulk(run.canary_id)),

@@ -30,11 +30,42 @@ impl Span {
         seq.saturating_sub(self.first_seq).saturating_add(1).clamp(0, self.length)
     }
 
+    /// The same number of events, renumbered above every number up to `used`.
+    #[must_use]
+    pub fn above(self, used: i64) -> Self {
+        Self { first_seq: used.max(self.last_seq()).max(self.first_seq - 1).saturating_add(1), ..self }
+    }
+
+    /// The buffer after others changed its list, which holds `length` events now, `used` being the highest number
+    /// that anyone has seen. Pushes at the head and pops at the tail leave the other events their numbers. After
+    /// anything else nobody knows which event had which, so all get new ones: they may be delivered again, but no
+    /// acknowledgement of an older one reaches them.
+    #[must_use]
+    pub fn after(self, change: Change, length: i64, used: i64) -> Self {
+        let now = Self { length, ..self };
+        match change {
+            Change::HeadPush if length >= self.length => now,
+            Change::TailPop if length <= self.length => self.without(self.length - length),
+            _ => Self { length, ..self.above(used) },
+        }
+    }
+
     /// The buffer after its oldest `count` events are gone.
     #[must_use]
     pub fn without(self, count: i64) -> Self {
         Self { first_seq: self.first_seq.saturating_add(count), length: self.length - count }
     }
+}
+
+/// What others did to a buffer's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// They added events at the head.
+    HeadPush,
+    /// They took events from the tail.
+    TailPop,
+    /// They did anything else.
+    Other,
 }
 
 /// Events that leave a buffer together.
@@ -104,6 +135,19 @@ mod tests {
         let span = Span { first_seq: 1, length: 1 }.not_before(16);
         assert_eq!(span.last_seq(), 16);
         assert_eq!(span.up_to(15), 0);
+    }
+
+    #[test]
+    fn what_others_do_to_the_list_moves_the_numbers_the_safe_way() {
+        let span = Span { first_seq: 2, length: 3 };
+        assert_eq!(span.after(Change::HeadPush, 5, 4), Span { first_seq: 2, length: 5 });
+        assert_eq!(span.after(Change::TailPop, 1, 4), Span { first_seq: 4, length: 1 });
+        assert_eq!(span.after(Change::TailPop, 0, 4), Span { first_seq: 5, length: 0 });
+        assert_eq!(span.after(Change::Other, 3, 4), Span { first_seq: 5, length: 3 });
+        assert_eq!(span.after(Change::Other, 0, 9), Span { first_seq: 10, length: 0 });
+        assert_eq!(span.after(Change::HeadPush, 2, 4), Span { first_seq: 5, length: 2 });
+        let unused = Span { first_seq: 1, length: 0 };
+        assert_eq!(unused.after(Change::Other, 2, 0), Span { first_seq: 1, length: 2 });
     }
 
     #[test]

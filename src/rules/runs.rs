@@ -1,7 +1,7 @@
 //! The bounded history of canary runs.
 
-/// The largest `ran_at`: scores are doubles, which hold whole numbers exactly up to 2^53.
-pub const MAX_RAN_AT: i64 = 1 << 53;
+/// The largest `ran_at`: scores are doubles, and from 2^53 on neighbouring whole numbers share one.
+pub const MAX_RAN_AT: i64 = (1 << 53) - 1;
 
 /// What has to go from a history that is ordered from the oldest run to the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What the server tells of its own accord: changes of keys, flushes, swaps, loading.
 
+use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_void};
 
 use redis_module::raw;
@@ -15,17 +16,18 @@ pub enum DatabaseEvent {
     Flushed(Option<i32>),
     /// Two databases changed places.
     Swapped(i32, i32),
-    /// The server began to load its data, from disk or from its master.
-    Loading,
+    /// Anything may be different: the server began to load its data, from disk or from its master, or it became
+    /// a master or a replica.
+    Replaced,
 }
 
-/// Calls `handler` with the context and the name of a key after each change of it, whoever made it.
+/// Calls `handler` with the name of the event and of the key after each change of a key, whoever made it.
 ///
 /// # Errors
 /// When the server refuses the subscription.
 pub fn on_key_change<F>(context: &Context<'_>, _handler: F) -> Outcome<()>
 where
-    F: Fn(&Context<'_>, Arg<'_>) + Copy + 'static,
+    F: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
 {
     const { assert!(size_of::<F>() == 0, "a handler is a plain function, not a closure over data") };
     const KINDS: u32 = raw::REDISMODULE_NOTIFY_GENERIC as u32
@@ -45,21 +47,26 @@ where
 extern "C" fn key_changed<F>(
     context: *mut raw::RedisModuleCtx,
     _kind: c_int,
-    _event: *const c_char,
+    event: *const c_char,
     key: *mut raw::RedisModuleString,
 ) -> c_int
 where
-    F: Fn(&Context<'_>, Arg<'_>) + Copy + 'static,
+    F: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
 {
     guard(|| {
         // SAFETY: the context is valid during the callback.
         let context = unsafe { Context::from_ptr(context) };
         // SAFETY: the key's name is valid during the callback.
         let key = unsafe { Arg::from_ptr(key) };
+        if event.is_null() {
+            return;
+        }
+        // SAFETY: the event's name is NUL-terminated and valid during the callback.
+        let event = unsafe { CStr::from_ptr(event) };
         if let (Some(context), Some(key)) = (context, key) {
             // SAFETY: `on_key_change` accepts only types without data, of which any aligned pointer is a value.
             let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
-            handler(&context, key);
+            handler(&context, event, key);
         }
     });
     raw::REDISMODULE_OK as c_int
@@ -77,8 +84,12 @@ where
     // SAFETY: a read of a function pointer that the server's init has set.
     let subscribe = unsafe { raw::RedisModule_SubscribeToServerEvent };
     let subscribe = subscribe.ok_or_else(|| Failure::internal("no server events"))?;
-    for id in [raw::REDISMODULE_EVENT_FLUSHDB, raw::REDISMODULE_EVENT_SWAPDB, raw::REDISMODULE_EVENT_LOADING]
-    {
+    for id in [
+        raw::REDISMODULE_EVENT_FLUSHDB,
+        raw::REDISMODULE_EVENT_SWAPDB,
+        raw::REDISMODULE_EVENT_LOADING,
+        raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+    ] {
         // SAFETY: called while the module loads; the callback is a function of this library.
         let status = unsafe {
             subscribe(context.as_ptr(), raw::RedisModuleEvent { id, dataver: 1 }, Some(database_event::<F>))
@@ -122,8 +133,9 @@ unsafe fn understand(id: u64, subevent: u64, data: *mut c_void) -> Option<Databa
             Some(DatabaseEvent::Swapped(info.dbnum_first, info.dbnum_second))
         }
         raw::REDISMODULE_EVENT_LOADING if subevent < raw::REDISMODULE_SUBEVENT_LOADING_ENDED => {
-            Some(DatabaseEvent::Loading)
+            Some(DatabaseEvent::Replaced)
         }
+        raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED => Some(DatabaseEvent::Replaced),
         _ => None,
     }
 }

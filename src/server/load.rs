@@ -1,5 +1,6 @@
 //! The start of the module.
 
+use std::ffi::CStr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use redis_module::{raw, Status};
@@ -21,7 +22,7 @@ pub fn start<K, D>(
     database_changed: D,
 ) -> Status
 where
-    K: Fn(&Context<'_>, Arg<'_>) + Copy + 'static,
+    K: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
     D: Fn(DatabaseEvent) + Copy + 'static,
 {
     log_panics();

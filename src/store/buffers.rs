@@ -6,11 +6,13 @@
 //! record; the next command then counts the bytes anew and moves the numbers so that none is ever given twice.
 //! The first command on a buffer after the module was loaded counts as well: nobody watched before.
 
+use std::ffi::CStr;
+
 use super::remembered::Remembered;
 use super::Target;
 use crate::errors::{Failure, Outcome};
 use crate::keyspace;
-use crate::rules::budget::{self, Batch, Span};
+use crate::rules::budget::{self, Batch, Change, Span};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
 use crate::server::{Arg, Called, Context, Key, KeyType, Words};
@@ -49,21 +51,47 @@ pub struct Buffer<'a> {
     known: bool,
 }
 
-/// Buffers that this process has counted, each with whether somebody else has written to it since.
-static COUNTED: Remembered<bool> = Remembered::new();
+/// What this process knows of a buffer from the last command or event on it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Where it stands.
+    span: Span,
+    /// The highest number that anyone has seen.
+    used: i64,
+    /// Whether the byte counter is right.
+    counted: bool,
+}
 
-/// Notes that somebody else has written to a buffer.
-pub(super) fn touched(context: &Context<'_>, list: &[u8]) {
-    // Of a buffer that is not remembered the module takes nothing for granted anyway.
-    COUNTED.change(context, list, |touched| *touched = true);
+static SEEN: Remembered<Seen> = Remembered::new();
+
+/// Follows a write of somebody else to the list of a buffer. Of a buffer that is not remembered the module takes
+/// nothing for granted anyway.
+pub(super) fn list_changed(context: &Context<'_>, event: &CStr, list: &[u8]) {
+    let change = match event.to_bytes() {
+        b"lpush" => Change::HeadPush,
+        b"rpop" => Change::TailPop,
+        _ => Change::Other,
+    };
+    let events = context.peek(list);
+    let length = if events.key_type() == KeyType::List { length_of(&events) } else { 0 };
+    SEEN.change(context, list, |seen| {
+        seen.span = seen.span.after(change, length, seen.used);
+        seen.used = seen.used.max(seen.span.last_seq());
+        seen.counted = false;
+    });
+}
+
+/// Notes that somebody else has written to the counters of a buffer.
+pub(super) fn counters_changed(context: &Context<'_>, list: &[u8]) {
+    SEEN.change(context, list, |seen| seen.counted = false);
 }
 
 pub(super) fn database_changed(event: DatabaseEvent) {
-    COUNTED.follow(event);
+    SEEN.follow(event);
 }
 
 pub(super) fn remembered() -> (usize, usize) {
-    COUNTED.size()
+    SEEN.size()
 }
 
 impl<'a> Buffer<'a> {
@@ -78,7 +106,7 @@ impl<'a> Buffer<'a> {
         let stat_key = keyspace::key(address.namespace, STAT, sink.as_bytes());
         let events = context.open(list);
         events.expect(KeyType::List)?;
-        let length = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let length = length_of(&events);
         let counter = if context.peek(&bytes_key).expect(KeyType::String)? {
             let mut words = Words::with_capacity(1);
             words.bytes(&bytes_key);
@@ -92,13 +120,27 @@ impl<'a> Buffer<'a> {
             |name| stat.field(name).and_then(|text| integer(text.bytes())).filter(|number| *number >= 0);
 
         let first_seq = number(c"first_seq").unwrap_or(1).max(1);
-        let last_seq = number(c"last_seq").unwrap_or(0);
-        let on_record = Span { first_seq, length };
-        // For a replica every write is its master's: it sees only what the length tells.
-        let untouched = context.follows() || COUNTED.get(context, list.bytes()) == Some(false);
-        let trusted = untouched && known && on_record.last_seq() == last_seq;
-        let bytes = if trusted { counter.unwrap_or(0) } else { sizes(&events).sum() };
-        let span = on_record.not_before(last_seq);
+        let last_seq = number(c"last_seq").unwrap_or(0).max(first_seq - 1);
+        let on_record = Span { first_seq, length: last_seq - first_seq + 1 };
+        let held = || -> i64 { sizes(&events).sum() };
+        let seen = SEEN.get(context, list.bytes()).filter(|seen| seen.span.length == length);
+        let (span, bytes) = match seen.filter(|_| !context.follows()) {
+            Some(seen) if seen.counted => (seen.span, counter.unwrap_or(0)),
+            Some(seen) => (seen.span, held()),
+            // A replica has not seen what happened, and has not told any numbers either.
+            None if context.follows() && known && on_record.length == length => {
+                (on_record, counter.unwrap_or(0))
+            }
+            None if context.follows() => (Span { first_seq, length }.not_before(last_seq), held()),
+            None => {
+                let bytes = held();
+                let older = usize::try_from(on_record.length).unwrap_or(usize::MAX);
+                let unchanged = length >= on_record.length
+                    && sizes(&events).take(older).sum::<i64>() == counter.unwrap_or(0);
+                let change = if unchanged { Change::HeadPush } else { Change::Other };
+                (on_record.after(change, length, last_seq), bytes)
+            }
+        };
         let totals = Totals {
             dropped: number(c"dropped").unwrap_or(0),
             dropped_bytes: number(c"dropped_bytes").unwrap_or(0),
@@ -106,9 +148,10 @@ impl<'a> Buffer<'a> {
         };
         let stale =
             counter.unwrap_or(0) != bytes || span.first_seq != first_seq || span.last_seq() != last_seq;
-        if !trusted && known && !stale {
-            // What was counted is what the counter says: the next command need not count again.
-            COUNTED.set(context, list.bytes(), false);
+        if !context.follows() {
+            // Numbers that a reader is told now must hold for the next command, even if nothing is written.
+            let used = seen.map_or(last_seq, |seen| seen.used).max(span.last_seq());
+            SEEN.set(context, list.bytes(), Seen { span, used, counted: counter.unwrap_or(0) == bytes });
         }
         drop((events, stat));
         Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale, known })
@@ -134,7 +177,7 @@ impl<'a> Buffer<'a> {
         words.arg(self.list);
         for event in events {
             words.arg(*event);
-            self.bytes = self.bytes.saturating_add(length_of(event.bytes()));
+            self.bytes = self.bytes.saturating_add(size_of_event(event.bytes()));
         }
         self.context.write(c"LPUSH", &words)?;
         self.span.length += count;
@@ -269,17 +312,22 @@ impl<'a> Buffer<'a> {
             words.bytes(name.as_bytes()).number(number);
         }
         self.context.write(c"HSET", &words)?;
-        COUNTED.set(self.context, self.list.bytes(), false);
+        let used = self.span.last_seq();
+        SEEN.set(self.context, self.list.bytes(), Seen { span: self.span, used, counted: true });
         Ok(())
     }
 }
 
 /// The lengths of the events of a list, from the oldest on.
 fn sizes<'k>(events: &'k Key<'_>) -> impl Iterator<Item = i64> + 'k {
-    let length = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    (0..length).map_while(|place| events.element(-1 - place).map(|event| length_of(event.bytes())))
+    (0..length_of(events))
+        .map_while(|place| events.element(-1 - place).map(|event| size_of_event(event.bytes())))
 }
 
-fn length_of(event: &[u8]) -> i64 {
+fn length_of(events: &Key<'_>) -> i64 {
+    i64::try_from(events.len()).unwrap_or(i64::MAX)
+}
+
+fn size_of_event(event: &[u8]) -> i64 {
     i64::try_from(event.len()).unwrap_or(i64::MAX)
 }

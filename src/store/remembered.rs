@@ -53,7 +53,7 @@ impl<V: Copy> Remembered<V> {
         let mut entries = self.entries();
         match event {
             DatabaseEvent::Flushed(Some(database)) => entries.retain(|(of, _), _| *of != database),
-            DatabaseEvent::Flushed(None) | DatabaseEvent::Loading => entries.clear(),
+            DatabaseEvent::Flushed(None) | DatabaseEvent::Replaced => entries.clear(),
             DatabaseEvent::Swapped(first, second) => {
                 *entries = std::mem::take(&mut *entries)
                     .into_iter()

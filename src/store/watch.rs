@@ -1,19 +1,22 @@
 //! Writes of other clients: what they mean for what the module remembers.
 
+use std::ffi::CStr;
+
 use super::{buffers, leases};
 use crate::keyspace::{self, Place};
 use crate::server::events::DatabaseEvent;
 use crate::server::{call, Arg, Context};
 
 /// Notes that a key was written. To be called for every keyspace event.
-pub fn key_changed(context: &Context<'_>, key: Arg<'_>) {
+pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
     // A replica and a loading server repeat what a master has decided, whoever made it decide.
     if call::is_writing() || !may_matter(key.bytes()) || context.follows() {
         return;
     }
     let Some(address) = keyspace::locate(key.bytes()) else { return };
     match (address.table.name, address.place) {
-        (buffers::TABLE, Place::Row(id) | Place::Side(_, id)) => buffers::touched(context, &address.row(id)),
+        (buffers::TABLE, Place::Row(_)) => buffers::list_changed(context, event, key.bytes()),
+        (buffers::TABLE, Place::Side(_, sink)) => buffers::counters_changed(context, &address.row(sink)),
         (leases::TABLE, Place::Row(scope)) => leases::touched(context, &address, scope),
         _ => {}
     }
