@@ -1,0 +1,112 @@
+//! One run through all commands and all tables.
+
+use std::collections::BTreeMap;
+
+use super::Client;
+
+/// Every command that writes, on every table, with refusals, trimming and the writes of other clients between.
+pub const WORKLOAD: &[&str] = &[
+    "MIROIR.PUT miroir:tasks:t1 index_uid movies task_type documentAdditionOrUpdate",
+    "MIROIR.PUT miroir:tasks:t1 NX index_uid books",
+    "MIROIR.TASK.NODE miroir:tasks:t1 node-0 UID 41",
+    "MIROIR.TASK.NODE miroir:tasks:t1 node-1 UID 7 ERROR 'disk full'",
+    "MIROIR.TASK.STATUS miroir:tasks:t1 processing",
+    "MIROIR.TASK.STATUS miroir:tasks:t1 succeeded",
+    "MIROIR.TASK.STATUS miroir:tasks:t1 processing",
+    "MIROIR.PUT 'miroir:tasks:an id: with é' error 'node gone'",
+    "MIROIR.PATCH 'miroir:tasks:an id: with é' error '' index_uid movies",
+    "MIROIR.PUT miroir:tasks:old created_at 1000",
+    "MIROIR.TASK.STATUS miroir:tasks:old failed ERROR timeout",
+    "MIROIR.PUT miroir:tasks:new created_at 2000 status canceled",
+    "MIROIR.PRUNE miroir:tasks BEFORE 1500",
+    "MIROIR.PUT miroir:node_settings_version:movies:node-0 version 3",
+    "MIROIR.PUT miroir:node_settings_version:movies:node-0 version 4",
+    "MIROIR.PUT miroir:node_settings_version:movies:node-0 version 2",
+    "MIROIR.PUT miroir:node_settings_version:movies:node-1 version 1",
+    "MIROIR.DEL miroir:node_settings_version:movies:node-1",
+    "MIROIR.PUT miroir:aliases:single kind single current_uid movies_v1",
+    "MIROIR.PUT miroir:aliases:multi kind multi target_uids '[\"a\",\"b\"]'",
+    "MIROIR.ALIAS.FLIP miroir:aliases:single movies_v2",
+    "MIROIR.ALIAS.FLIP miroir:aliases:single movies_v3 RETAIN 1 IFVERSION 2",
+    "MIROIR.ALIAS.FLIP miroir:aliases:single movies_v4 IFVERSION 2",
+    "MIROIR.ALIAS.FLIP miroir:aliases:multi TARGETS 3 c d e",
+    "MIROIR.PUT miroir:session:plain pinned_group g1",
+    "MIROIR.PUT miroir:session:px PX 600000 last_write_at 5",
+    "MIROIR.PUT miroir:session:pxat PXAT 4102444800000 last_write_mtask_id t1",
+    "MIROIR.TOUCH miroir:session:plain",
+    "MIROIR.TOUCH miroir:session:px PX 900000",
+    "MIROIR.PATCH miroir:session:px min_settings_version 4",
+    "MIROIR.PUT miroir:idemp:k1 body_sha256 \
+     e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 miroir_task_id t1",
+    "MIROIR.PUT miroir:idemp:k2 PX 600000 body_sha256 \
+     e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 miroir_task_id t2 state done",
+    "MIROIR.PUT miroir:jobs:j1 type reindex params '{\"index\":\"movies\"}'",
+    "MIROIR.PUT miroir:jobs:j2 type dump created_at 10",
+    "MIROIR.PATCH miroir:jobs:j2 progress '{\"done\":1}'",
+    "HSET miroir:jobs:j3 id j3 type dump state completed created_at 1 finished_at 5",
+    "SADD miroir:jobs:_index j3",
+    "MIROIR.PRUNE miroir:jobs BEFORE 6 LIMIT 10",
+    "MIROIR.PUT miroir:canary:c1 name one index_uid movies interval_s 60 query_json {} assertions_json []",
+    "MIROIR.PUT miroir:canary:c2 name two index_uid movies interval_s 60 query_json {} assertions_json []",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:c2 1000 pass 5",
+    "MIROIR.DEL miroir:canary:c2",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:c1 1000 pass 5 KEEP 3",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:c1 2000 fail 6 ASSERTIONS '[\"hits\"]' KEEP 3",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:c1 3000 error 7 KEEP 3",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:c1 4000 pass 8 KEEP 3",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:c1 4000 fail 9 KEEP 3",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:c1 500 pass 9 KEEP 3",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:aged 1000 pass 5",
+    "MIROIR.CANARY.RECORD miroir:canary_runs:aged 4102444800000 pass 5 MAXAGE 60000",
+    "MIROIR.PUT miroir:cdc_cursor:kafka:eu:movies last_event_seq 5",
+    "MIROIR.CURSOR.ADVANCE miroir:cdc_cursor:kafka:eu:movies 9 IFSEQ 5",
+    "MIROIR.CURSOR.ADVANCE miroir:cdc_cursor:kafka:eu:movies 8",
+    "MIROIR.CURSOR.ADVANCE miroir:cdc_cursor:nats:books 1",
+    "MIROIR.PUT miroir:tenant_map:00ff tenant_id acme group_id g1",
+    "MIROIR.PATCH miroir:tenant_map:00ff group_id ''",
+    "MIROIR.PUT miroir:rollover:logs write_alias w read_alias r pattern logs-* triggers_json {} \
+     retention_json {} template_json {}",
+    "MIROIR.PATCH miroir:rollover:logs enabled 0",
+    "MIROIR.PUT miroir:search_ui_config:movies config_json '{\"a\":1}'",
+    "MIROIR.PUT miroir:admin_session:a1 csrf_token x admin_key_hash y",
+    "MIROIR.PUT miroir:admin_session:a2 PX 700000 csrf_token x admin_key_hash y user_agent 'a browser'",
+    "MIROIR.PATCH miroir:admin_session:a2 revoked 1",
+    "MIROIR.TOUCH miroir:admin_session:a2",
+    "MIROIR.PUT miroir:search_ui_scoped_key:movies primary_uid u1 generation 1 primary_key secret",
+    "MIROIR.LEASE.ACQUIRE miroir:lease:leader pod-1 600000",
+    "MIROIR.LEASE.RENEW miroir:lease:leader pod-1 700000 TOKEN 1",
+    "MIROIR.LEASE.RELEASE miroir:lease:leader pod-1",
+    "MIROIR.LEASE.ACQUIRE miroir:lease:leader pod-2 600000",
+    "MIROIR.LEASE.ACQUIRE miroir:lease:leader pod-1 600000",
+    "SET miroir:lease:raw pod-3 NX EX 600",
+    "MIROIR.LEASE.RENEW miroir:lease:raw pod-3 600000",
+    "MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 30 aaaaaaaaaa bbbbbbbbbb cccccccccc dddddddddd",
+    "MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 30 POLICY reject e",
+    "MIROIR.CDC.POP miroir:cdc:overflow:kafka",
+    "MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 1000 f gg hhh",
+    "MIROIR.CDC.ACK miroir:cdc:overflow:kafka 3",
+    "RPOP miroir:cdc:overflow:kafka",
+    "MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 1000 after-a-raw-pop",
+    "MIROIR.CDC.PUSH miroir:cdc:overflow:trimmed BUDGET 1000 one two three",
+    "MIROIR.CDC.TRIM miroir:cdc:overflow:trimmed BUDGET 5",
+    "MIROIR.CDC.PUSH miroir:cdc:overflow:empty BUDGET 1000 one",
+    "MIROIR.CDC.TRIM miroir:cdc:overflow:empty BUDGET 0",
+];
+
+/// Runs the workload, and answers the data that it leaves.
+pub fn work(client: &mut Client) -> BTreeMap<String, String> {
+    for line in WORKLOAD {
+        let answer = client.ask(line);
+        let word = answer.split(' ').next().unwrap();
+        assert!(!["ERR", "WRONGTYPE", "OOM", "?"].contains(&word), "{line}: {answer}");
+    }
+    let event = b"\0\r\n\xff$3\r\nSET";
+    let pushed = client.call(&[&b"MIROIR.CDC.PUSH"[..], b"miroir:cdc:overflow:bin", b"BUDGET", b"99", event]);
+    assert!(pushed.starts_with("[accepted, 1"), "{pushed}");
+    let data = client.dump();
+    for segment in ["tasks:t1", "jobs:_queued", "lease:_tokens", "canary_runs:c1", "cdc:overflow_stat:kafka"]
+    {
+        assert!(data.contains_key(&format!("miroir:{segment}")), "the workload leaves no {segment}");
+    }
+    data
+}
