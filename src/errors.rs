@@ -82,10 +82,16 @@ impl Failure {
         Self::new(
             "CROSSSLOT",
             format_args!(
-                "table {table} keeps several keys in one slot: expected a hash tag in the namespace, such as {{miroir}}, got {}",
+                "several keys of table {table} have to be in one slot: expected a hash tag in the namespace, such as {{miroir}}, got {}",
                 quoted(namespace)
             ),
         )
+    }
+
+    /// Keys of one structure are on two nodes while their slot moves.
+    #[must_use]
+    pub fn slot_is_moving() -> Self {
+        Self::new("TRYAGAIN", "Some keys of this structure are on another node while their slot moves")
     }
 
     /// A fault of the module itself. The data may be looked at with MIROIR.AUDIT.

@@ -1,6 +1,6 @@
 //! What each table of a namespace weighs.
 
-use crate::errors::Outcome;
+use crate::errors::{Failure, Outcome};
 use crate::keyspace::{self, Place};
 use crate::schema::{Shape, Table, TABLES};
 use crate::server::{Called, Context, KeyType, Words};
@@ -50,7 +50,12 @@ pub fn weigh(
     let mut failure = None;
     context.each_key(&[namespace, b":"].concat(), |key| {
         if let Err(error) = account(context, namespace, key, &mut tables) {
-            failure.get_or_insert(error);
+            // A node of a cluster also has keys that are on their way to it, which another node still answers for.
+            if !context.in_cluster() {
+                failure.get_or_insert(error);
+            } else if context.follows() {
+                failure.get_or_insert(Failure::refused("a replica in a cluster answers this after READONLY"));
+            }
         }
     });
     if let Some(failure) = failure {

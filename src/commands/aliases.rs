@@ -5,7 +5,7 @@ use super::syntax::{COUNT, KEY};
 use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::{alias, row};
-use crate::schema::json::{self, Flip, Form};
+use crate::schema::json::{self, Form};
 use crate::schema::value::integer;
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
@@ -14,8 +14,8 @@ use crate::server::{Arg, Context, Reply};
 use crate::store::rows;
 
 const TABLE: &str = "aliases";
-/// The most targets, and the most history, that one alias can hold.
-const MOST: i64 = 10_000;
+/// The most targets that one flip can name.
+const MOST_TARGETS: i64 = 10_000;
 
 /// MIROIR.ALIAS.FLIP.
 pub const FLIP: Command = Command {
@@ -26,7 +26,7 @@ pub const FLIP: Command = Command {
     since: "0.1.0",
     access: Access::Write,
     fast: true,
-    keys: Keys::First(KeyUse::Update),
+    keys: Keys::First(KeyUse::ReadUpdate),
     arguments: &[
         KEY,
         Argument::new(
@@ -54,7 +54,7 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let target = target::of(context, arguments.next("key")?, TABLE)?;
     let to_many = arguments.take_word("TARGETS");
     let uids = if to_many {
-        let count = arguments.size("TARGETS", 0..=MOST)?;
+        let count = arguments.size("TARGETS", 0..=MOST_TARGETS)?;
         arguments.take("TARGETS", count)?
     } else {
         arguments.take("uid", 1)?
@@ -63,7 +63,7 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let (mut retain, mut if_version) = (None, None);
     while !arguments.is_empty() {
         if retain.is_none() && arguments.take_word("RETAIN") {
-            retain = Some(arguments.size("RETAIN", 0..=MOST)?);
+            retain = Some(arguments.size("RETAIN", 0..=i64::MAX)?);
         } else if if_version.is_none() && arguments.take_word("IFVERSION") {
             if_version = Some(arguments.integer("IFVERSION", 0..=i64::MAX)?);
         } else {
@@ -76,7 +76,7 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if !row::is_row(target.address.table, &stored) {
         return Ok(Reply::Integer(-2));
     }
-    let value = |name: &str| row::value_of(&stored, name);
+    let value = |name: &str| row::present(&stored, name);
     let bad = |field: &str, expected: &str| Failure::stored(TABLE, field, expected, value(field));
     let field = match (value("kind"), to_many) {
         (Some(b"single"), false) => "current_uid",
@@ -94,10 +94,12 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if if_version.is_some_and(|expected| expected != version) {
         return Ok(Reply::Integer(0));
     }
-    let history: Vec<Flip> = match value("history") {
-        None => Vec::new(),
-        Some(text) => json::read(text).ok_or_else(|| bad("history", Form::Flips.expected()))?,
+    let history = match value("history") {
+        None => Some(Vec::new()),
+        Some(text) if json::fits(Form::Flips, text) => json::read(text),
+        Some(_) => None,
     };
+    let history = history.ok_or_else(|| bad("history", Form::Flips.expected()))?;
     let old = match value(field).filter(|old| !old.is_empty()) {
         None => None,
         Some(old) if to_many => {

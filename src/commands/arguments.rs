@@ -114,6 +114,17 @@ impl<'a> Arguments<'a> {
         Ok(known)
     }
 
+    /// Takes one of these words, in any case: a choice that belongs to the syntax, not a value to be stored.
+    ///
+    /// # Errors
+    /// When the argument is missing or another word.
+    pub fn word_of(&mut self, name: &str, words: &[&'static str]) -> Outcome<&'static str> {
+        if let Some(known) = words.iter().find(|word| self.take_word(word)) {
+            return Ok(known);
+        }
+        self.one_of(name, words)
+    }
+
     /// Takes a text of UTF-8, which may be empty.
     ///
     /// # Errors

@@ -43,6 +43,11 @@ fn memory(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     };
     arguments.end()?;
 
+    if context.in_cluster() && context.in_transaction() {
+        let sentence =
+            "MIROIR.MEMORY reads keys of all slots: expected no transaction around it in a cluster";
+        return Err(Failure::refused(sentence));
+    }
     let weights = memory::weigh(context, namespace, samples)?;
     let total = weights.iter().map(|(_, weight)| *weight).fold(Weight::default(), Weight::plus);
     let mut tables: Vec<_> = weights.iter().map(|(table, weight)| (table.name, describe(*weight))).collect();

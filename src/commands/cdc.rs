@@ -47,7 +47,7 @@ fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         return arguments.unexpected("BUDGET bytes");
     }
     let budget = arguments.integer("BUDGET", 0..=i64::MAX)?;
-    let reject = arguments.take_word("POLICY") && arguments.one_of("POLICY", POLICIES)? == "reject";
+    let reject = arguments.take_word("POLICY") && arguments.word_of("POLICY", POLICIES)? == "reject";
     let events = arguments.rest();
     if events.is_empty() {
         return Err(Failure::argument("event", "one event or more", None));

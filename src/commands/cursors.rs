@@ -20,7 +20,7 @@ pub const ADVANCE: Command = Command {
     name: "MIROIR.CURSOR.ADVANCE",
     entry: entry(advance),
     summary: "Moves a cursor forward; one that is missing stands at 0.",
-    complexity: "O(1)",
+    complexity: "O(F), F the number of fields of the cursor.",
     since: "0.1.0",
     access: Access::Write,
     fast: true,
@@ -46,7 +46,7 @@ fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let table = target.address.table;
     let found = rows::read(context, target.key)?;
     let stored = found.pairs();
-    let current = match row::value_of(&stored, FIELD) {
+    let current = match row::present(&stored, FIELD) {
         None => 0,
         Some(text) => {
             let number = integer(text).filter(|seq| *seq >= 0);

@@ -177,8 +177,7 @@ fn count(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     };
     let mut counts = BTreeMap::<Vec<u8>, usize>::new();
     listing::each(context, &address, &filter, |row| {
-        let value = row.value(by.name).map(|value| value.bytes().to_vec()).unwrap_or_default();
-        *counts.entry(value).or_default() += 1;
+        *counts.entry(row.value(by).unwrap_or_default()).or_default() += 1;
     })?;
     Ok(Reply::Map(counts.into_iter().map(|(value, rows)| (Reply::Bulk(value), Reply::count(rows))).collect()))
 }
@@ -225,10 +224,7 @@ fn prune(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 
     let mut dated = Vec::new();
     listing::each(context, &address, &Filter::default(), |row| {
-        let value_of = |name: &'static str| {
-            let field = address.table.field(name.as_bytes())?;
-            row.value(field.name).map(|value| value.bytes().to_vec())
-        };
+        let value_of = |name: &'static str| row.value(address.table.field(name.as_bytes())?);
         if let Some(time) = prune::dated(&rule, value_of) {
             dated.push((time, row.id.to_vec()));
         }

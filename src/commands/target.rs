@@ -74,12 +74,21 @@ pub fn table<'a>(context: &Context<'_>, key: Arg<'a>) -> Outcome<Address<'a>> {
     if address.table.shape != Shape::Row {
         return Err(misplaced(key, &address));
     }
-    one_slot(context, &address)?;
+    // The rows are other keys than the one that the client named, also in tables without an index.
+    same_slot(context, &address)?;
     Ok(address)
 }
 
 fn one_slot(context: &Context<'_>, address: &Address<'_>) -> Outcome<()> {
-    if address.table.tagged && !keyspace::has_hash_tag(address.namespace) && context.in_cluster() {
+    if address.table.tagged {
+        same_slot(context, address)
+    } else {
+        Ok(())
+    }
+}
+
+fn same_slot(context: &Context<'_>, address: &Address<'_>) -> Outcome<()> {
+    if !keyspace::has_hash_tag(address.namespace) && context.in_cluster() {
         return Err(Failure::cross_slot(address.table.name, address.namespace));
     }
     Ok(())

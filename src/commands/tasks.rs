@@ -47,7 +47,7 @@ fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if !row::is_row(target.address.table, &stored) {
         return Ok(Reply::Integer(-2));
     }
-    let value = |name: &str| row::value_of(&stored, name);
+    let value = |name: &str| row::present(&stored, name);
     let before = value("status").unwrap_or(TASK_STATUSES[0].as_bytes());
     if !task::may_become(before, status.as_bytes()) {
         return Ok(Reply::Integer(0));
@@ -60,7 +60,9 @@ fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if let Some(field) = task::dated_by(status.as_bytes()).filter(|field| value(field).is_none()) {
         changes.push((field, now.as_bytes()));
     }
-    if let Some(error) = error.filter(|error| !error.is_empty()) {
+    // Saying again what is so already does not rewrite history.
+    let is_news = changes.first().is_some_and(|(field, _)| *field == "status") || value("error").is_none();
+    if let Some(error) = error.filter(|error| !error.is_empty() && is_news) {
         changes.push(("error", error));
     }
     rows::set_fields(context, target.key, changes)?;
@@ -134,7 +136,7 @@ fn with_entry<V>(
 where
     V: serde::Serialize + for<'de> serde::Deserialize<'de>,
 {
-    let text = row::value_of(stored, field).unwrap_or(b"{}");
+    let text = row::present(stored, field).unwrap_or(b"{}");
     let mut entries: Entries<V> =
         json::read(text).ok_or_else(|| Failure::stored(TABLE, field, form.expected(), Some(text)))?;
     entries.set(node_id, value);

@@ -95,6 +95,12 @@ pub fn value_of<'s>(stored: &Stored<'s>, name: &str) -> Option<&'s [u8]> {
     stored.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| *value)
 }
 
+/// The value of a field of a stored row, unless it is empty: clients without the module write an absent field so.
+#[must_use]
+pub fn present<'s>(stored: &Stored<'s>, name: &str) -> Option<&'s [u8]> {
+    value_of(stored, name).filter(|value| !value.is_empty())
+}
+
 /// Checks that a value is not longer than a field may be.
 ///
 /// # Errors
@@ -209,6 +215,10 @@ pub fn patch<'a>(
         set.or_else(|| value_of(stored, name).filter(|_| !remove.iter().any(|gone| gone == name.as_bytes())))
     };
     check_conditions(table, given, &next)?;
+    let prolonged = table.expiry_field().and_then(|field| table.position(field.name().as_bytes()));
+    if prolonged.is_some_and(|at| given[at].is_some()) && forbids_touch(table, stored) {
+        return Ok(Plan::Refused);
+    }
     if table.guards.iter().any(|guard| forbids(*guard, Write::Part, stored, &next)) {
         return Ok(Plan::Refused);
     }
@@ -361,7 +371,6 @@ fn check_conditions<'v>(
             if !is_given(field.name()) && !is_given(other) {
                 continue;
             }
-            // Clients without the module write an absent field as an empty string.
             let value = next(field.name()).filter(|value| !value.is_empty());
             match (next(other) == Some(is.as_bytes()), value) {
                 (true, None) => return Err(Failure::field(table.name, field.name(), expected(field), None)),

@@ -30,9 +30,9 @@ impl Form {
     #[must_use]
     pub fn expected(self) -> &'static str {
         match self {
-            Self::Any => "JSON, nested at most 127 deep",
-            Self::Object => "a JSON object, nested at most 127 deep",
-            Self::Array => "a JSON array, nested at most 127 deep",
+            Self::Any => "JSON, at most 127 deep, its numbers in the range of a double",
+            Self::Object => "a JSON object, at most 127 deep, its numbers in the range of a double",
+            Self::Array => "a JSON array, at most 127 deep, its numbers in the range of a double",
             Self::Uints => "a JSON object of integers from 0",
             Self::Texts => "a JSON object of strings",
             Self::Strings => "a JSON array of strings",

@@ -19,6 +19,22 @@ pub fn is_writing() -> bool {
     WRITING.load(Ordering::Relaxed)
 }
 
+/// Sets the mark for the time of its life.
+struct Writing;
+
+impl Writing {
+    fn begin() -> Self {
+        WRITING.store(true, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        WRITING.store(false, Ordering::Relaxed);
+    }
+}
+
 /// The arguments of a native command. Strings that came from the client are passed on as they are, without a
 /// copy; others are made here and released with the list.
 #[derive(Default)]
@@ -182,10 +198,8 @@ impl Called {
 impl Context<'_> {
     /// Runs a native command that changes data. It is logged and replicated as it stands.
     pub fn write(&self, command: &CStr, words: &Words<'_>) -> Outcome<Called> {
-        WRITING.store(true, Ordering::Relaxed);
-        let called = self.call(command, c"!Ev", words);
-        WRITING.store(false, Ordering::Relaxed);
-        called
+        let _writing = Writing::begin();
+        self.call(command, c"!Ev", words)
     }
 
     /// Runs a native command that only reads.
@@ -197,6 +211,26 @@ impl Context<'_> {
     /// forwarded whole with [`super::Reply::Forward`], not to be read here.
     pub fn read_for_client(&self, command: &CStr, words: &Words<'_>) -> Outcome<Called> {
         self.call(command, c"0Ev", words)
+    }
+
+    /// Makes sure that native commands may write these keys, before the first of them is written. In a cluster
+    /// the slot of the keys may be on its way to another node, with some of them gone already; the server then
+    /// refuses to touch them in the middle of a command.
+    ///
+    /// # Errors
+    /// TRYAGAIN, as the server itself says it of several keys in such a slot.
+    pub fn reach<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Outcome<()> {
+        if !self.in_cluster() {
+            return Ok(());
+        }
+        let mut words = Words::default();
+        keys.into_iter().for_each(|key| {
+            words.bytes(key.as_ref());
+        });
+        if words.is_empty() {
+            return Ok(());
+        }
+        self.read(c"EXISTS", &words).map(|_| ()).map_err(|_| Failure::slot_is_moving())
     }
 
     fn call(&self, command: &CStr, format: &CStr, words: &Words<'_>) -> Outcome<Called> {

@@ -63,6 +63,12 @@ impl Context<'_> {
         self.has_flag(raw::REDISMODULE_CTX_FLAGS_CLUSTER)
     }
 
+    /// Whether the command is part of a transaction.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.has_flag(raw::REDISMODULE_CTX_FLAGS_MULTI)
+    }
+
     /// Whether what happens now is not this server's own decision: it is a replica, or it loads its data.
     #[must_use]
     pub fn follows(&self) -> bool {

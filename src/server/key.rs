@@ -41,6 +41,13 @@ impl Context<'_> {
         self.open_string(name.as_ptr(), raw::REDISMODULE_READ as i32)
     }
 
+    /// Opens a key by its bytes, for reading.
+    #[must_use]
+    pub fn open_named(&self, name: &[u8]) -> Key<'_> {
+        let Some(name) = Text::new(name) else { return Key { pointer: None, lifetime: PhantomData } };
+        self.open_string(name.as_ptr(), raw::REDISMODULE_READ as i32)
+    }
+
     /// Opens a key by its bytes, for reading, without counting as an access for the eviction policy.
     #[must_use]
     pub fn peek(&self, name: &[u8]) -> Key<'_> {
@@ -110,26 +117,6 @@ impl Key<'_> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether the key holds a string of exactly these bytes.
-    #[must_use]
-    pub fn holds(&self, expected: &[u8]) -> bool {
-        if self.key_type() != KeyType::String {
-            return false;
-        }
-        // SAFETY: a read of a function pointer that the server's init has set.
-        let (Some(pointer), Some(string)) = (self.pointer, unsafe { raw::RedisModule_StringDMA }) else {
-            return false;
-        };
-        let mut length = 0;
-        // SAFETY: the handle is an open string; the mode only reads.
-        let start = unsafe { string(pointer.as_ptr(), &mut length, raw::REDISMODULE_READ as i32) };
-        if start.is_null() || length != expected.len() {
-            return false;
-        }
-        // SAFETY: the server answered the start and the length of the value, which nothing changes meanwhile.
-        expected == unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) }
     }
 
     /// One field of a hash; None where the key is no hash or the field is absent.

@@ -107,14 +107,14 @@ impl<'a> Buffer<'a> {
         let events = context.open(list);
         events.expect(KeyType::List)?;
         let length = length_of(&events);
-        let counter = if context.peek(&bytes_key).expect(KeyType::String)? {
+        let counter = if context.open_named(&bytes_key).expect(KeyType::String)? {
             let mut words = Words::with_capacity(1);
             words.bytes(&bytes_key);
             integer(context.read(c"GET", &words)?.root().bytes())
         } else {
             None
         };
-        let stat = context.peek(&stat_key);
+        let stat = context.open_named(&stat_key);
         let known = stat.expect(KeyType::Hash)?;
         let number =
             |name| stat.field(name).and_then(|text| integer(text.bytes())).filter(|number| *number >= 0);
@@ -141,6 +141,16 @@ impl<'a> Buffer<'a> {
                 (on_record.after(change, length, last_seq), bytes)
             }
         };
+        if span.first_seq.checked_add(length).is_none() {
+            let got = span.first_seq.to_string();
+            return Err(Failure::stored(
+                TABLE,
+                "first_seq",
+                "room for the events held",
+                Some(got.as_bytes()),
+            ));
+        }
+        context.reach([&bytes_key, &stat_key])?;
         let totals = Totals {
             dropped: number(c"dropped").unwrap_or(0),
             dropped_bytes: number(c"dropped_bytes").unwrap_or(0),
@@ -195,12 +205,16 @@ impl<'a> Buffer<'a> {
         self.settle(0)
     }
 
-    /// Drops the oldest events until `budget` is kept.
+    /// Drops the oldest events until `budget` is kept; 0 drops all.
     ///
     /// # Errors
     /// The server's own.
     pub fn trim(&mut self, budget: i64) -> Outcome<Batch> {
-        let dropped = self.overflowing(budget);
+        // Events without bytes keep any budget, but not the wish for an empty buffer.
+        let dropped = match budget {
+            0 => Batch { count: self.span.length, bytes: self.bytes },
+            _ => self.overflowing(budget),
+        };
         self.drop_oldest(dropped)?;
         self.settle(dropped.count)?;
         Ok(dropped)

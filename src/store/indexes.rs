@@ -7,15 +7,16 @@ use crate::keyspace::Address;
 use crate::schema::Index;
 use crate::server::{Context, KeyType, Words};
 
-/// Checks that the keys of the indexes hold sets or nothing.
+/// Checks that the keys of the indexes hold sets or nothing, and can be written.
 ///
 /// # Errors
-/// WRONGTYPE for a foreign value.
+/// WRONGTYPE for a foreign value, TRYAGAIN for a key that is on another node.
 pub fn check(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcome<()> {
-    for key in address.index_of(id).into_iter().chain(subset_key(address)) {
+    let keys = || address.index_of(id).into_iter().chain(subset_key(address));
+    for key in keys() {
         context.peek(&key).expect(KeyType::Set)?;
     }
-    Ok(())
+    context.reach(keys())
 }
 
 /// Lists an id, and in the subset, if `in_subset` says so, as well; or takes it out of the subset.

@@ -1,11 +1,13 @@
 //! Leases: a string with a TTL per scope, and two hashes per namespace that outlive them all: the last token
 //! of each scope, and the holder who got it.
 
+use std::ffi::CStr;
+
 use super::remembered::Remembered;
 use super::Target;
 use crate::errors::{Failure, Outcome};
 use crate::keyspace::Address;
-use crate::rules::lease::Lease;
+use crate::rules::lease::{Lease, NO_TOKEN};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
 use crate::server::{Arg, Context, KeyType, Text, Words};
@@ -13,27 +15,23 @@ use crate::server::{Arg, Context, KeyType, Text, Words};
 /// The name of the structure in the schema.
 pub const TABLE: &str = "leader_lease";
 
-/// Leases that ran out, or that another holder took without the module, since their last token was given out.
-/// Whoever holds such a lease now is in a new tenure, even if it is the holder on record.
-static BROKEN: Remembered<()> = Remembered::new();
+/// Leases that this process has dealt with, each with whether the tenure on record still runs. Whoever holds a lease
+/// after that is in a new tenure, even if it is the holder on record.
+static RUNNING: Remembered<bool> = Remembered::new();
 
-/// Notes that a lease ran out, or that somebody wrote to it without the module.
-pub(super) fn touched(context: &Context<'_>, address: &Address<'_>, scope: &[u8]) {
-    // A scope without a holder on record has no token that could be mistaken for a living one.
-    let Some(holder) = context.peek(&holders_key(address)).field_named(scope) else { return };
-    let key = address.row(scope);
-    // The holder on record may prolong his lease by any means.
-    if !context.peek(&key).holds(holder.bytes()) {
-        BROKEN.set(context, &key, ());
+/// Follows what happens to a lease without a command of this module. Only a change of its TTL is no end.
+pub(super) fn touched(context: &Context<'_>, event: &CStr, key: &[u8]) {
+    if !matches!(event.to_bytes(), b"expire" | b"persist") {
+        RUNNING.change(context, key, |running| *running = false);
     }
 }
 
 pub(super) fn database_changed(event: DatabaseEvent) {
-    BROKEN.follow(event);
+    RUNNING.follow(event);
 }
 
 pub(super) fn remembered() -> (usize, usize) {
-    BROKEN.size()
+    RUNNING.size()
 }
 
 /// A lease as the server holds it.
@@ -82,7 +80,7 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
     } else {
         None
     };
-    let tokens = context.peek(&tokens_key(address));
+    let tokens = context.open_named(&tokens_key(address));
     tokens.expect(KeyType::Hash)?;
     let last_token = match tokens.field_named(scope.as_bytes()) {
         None => 0,
@@ -90,13 +88,18 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
             Failure::stored(address.table.name, scope, "a token from 0", Some(text.bytes()))
         })?,
     };
-    let holders = context.peek(&holders_key(address));
+    let holders = context.open_named(&holders_key(address));
     holders.expect(KeyType::Hash)?;
-    let token_holder = match BROKEN.get(context, key.bytes()) {
-        Some(()) => None,
-        None => holders.field_named(scope.as_bytes()),
+    let token_holder = match RUNNING.get(context, key.bytes()) {
+        Some(false) => None,
+        Some(true) | None => holders.field_named(scope.as_bytes()),
     };
-    Ok(Record { holder, token_holder, last_token, expires_at })
+    let record = Record { holder, token_holder, last_token, expires_at };
+    if record.lease().token() != NO_TOKEN {
+        RUNNING.set(context, key.bytes(), true);
+    }
+    context.reach([tokens_key(address), holders_key(address)])?;
+    Ok(record)
 }
 
 /// Puts the token and the holder of a new tenure on record.
@@ -111,7 +114,7 @@ pub fn begin(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, token:
         words.bytes(&hash).bytes(scope.as_bytes()).bytes(value);
         context.write(c"HSET", &words)?;
     }
-    BROKEN.forget(context, target.key.bytes());
+    RUNNING.set(context, target.key.bytes(), true);
     Ok(())
 }
 
@@ -136,5 +139,7 @@ pub fn release(context: &Context<'_>, target: &Target<'_>) -> Outcome<()> {
     // Without this, a lease that the same holder then takes with a plain SET would pass for the old tenure.
     let mut words = Words::with_capacity(2);
     words.bytes(&holders_key(&target.address)).bytes(target.id.as_bytes());
-    context.write(c"HDEL", &words).map(|_| ())
+    context.write(c"HDEL", &words)?;
+    RUNNING.forget(context, target.key.bytes());
+    Ok(())
 }

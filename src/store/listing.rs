@@ -2,13 +2,11 @@
 //!
 //! Tables with an index set are read through it; of the others the keyspace itself is the only list.
 
-use std::ffi::CStr;
-
 use crate::errors::Outcome;
 use crate::keyspace::{self, Address, Place};
 use crate::schema::value::integer;
-use crate::schema::{Field, Index, Table};
-use crate::server::{Context, Key, KeyType, Text, Words};
+use crate::schema::{Field, Index, Origin, Table};
+use crate::server::{Context, Key, KeyType, Words};
 
 /// Conditions on fields: each must be met by one of its values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,10 +30,9 @@ impl Filter {
     }
 
     fn admits(&self, row: &Row<'_>) -> bool {
-        self.conditions.iter().all(|(field, values)| {
-            let value = row.value(field.name);
-            value.is_some_and(|value| values.iter().any(|allowed| allowed == value.bytes()))
-        })
+        self.conditions
+            .iter()
+            .all(|(field, values)| row.value(field).is_some_and(|value| values.contains(&value)))
     }
 }
 
@@ -43,14 +40,18 @@ impl Filter {
 pub struct Row<'a> {
     /// Its id.
     pub id: &'a [u8],
+    table: &'static Table,
     key: Key<'a>,
 }
 
 impl Row<'_> {
-    /// The value of a field.
+    /// The value of a field. What the key says needs no field: rows of other clients may lack it.
     #[must_use]
-    pub fn value(&self, field: &CStr) -> Option<Text> {
-        self.key.field(field)
+    pub fn value(&self, field: &Field) -> Option<Vec<u8>> {
+        match field.origin {
+            Origin::Key(part) => Some(self.table.part(self.id, part).to_vec()),
+            _ => self.key.field(field.name).map(|text| text.bytes().to_vec()),
+        }
     }
 
     /// The time in a field; 0 where it has none.
@@ -59,17 +60,17 @@ impl Row<'_> {
         self.key.field_named(field.as_bytes()).and_then(|text| integer(text.bytes())).unwrap_or(0)
     }
 
-    fn has_marks(&self, table: &Table) -> bool {
+    fn has_marks(&self) -> bool {
         self.key.key_type() == KeyType::Hash
-            && table.row_marks().all(|field| self.key.field(field.name).is_some())
+            && self.table.row_marks().all(|field| self.key.field(field.name).is_some())
     }
 }
 
 /// Looks at one row; None where there is none, or only a stub.
 #[must_use]
 pub fn look<'a>(context: &'a Context<'_>, address: &Address<'_>, id: &'a [u8]) -> Option<Row<'a>> {
-    let row = Row { id, key: context.peek(&address.row(id)) };
-    row.has_marks(address.table).then_some(row)
+    let row = Row { id, table: address.table, key: context.peek(&address.row(id)) };
+    row.has_marks().then_some(row)
 }
 
 /// Calls `visit` with each row of the table that the filter admits, in no order.

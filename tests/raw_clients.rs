@@ -1,0 +1,113 @@
+//! What clients without the module leave behind, and odd corners of what the module is asked for.
+
+mod support;
+
+use support::Server;
+
+#[test]
+fn empty_strings_of_raw_clients_are_absent_fields() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.ask(
+        "HSET miroir:tasks:t miroir_id t created_at 1 status enqueued node_tasks '' node_errors '' \
+         error '' started_at '' finished_at ''",
+    );
+    assert_eq!(client.ask("MIROIR.TASK.NODE miroir:tasks:t n1 UID 4"), "1");
+    assert_eq!(client.ask("HGET miroir:tasks:t node_tasks"), r#"{"n1":4}"#);
+    assert_eq!(client.ask("MIROIR.TASK.STATUS miroir:tasks:t failed ERROR 'node gone'"), "1");
+    assert!(client.integer("HGET miroir:tasks:t finished_at") > 0);
+    assert_eq!(client.ask("HGET miroir:tasks:t error"), "node gone");
+    // Said again, it stays as it was.
+    assert_eq!(client.ask("MIROIR.TASK.STATUS miroir:tasks:t failed ERROR other"), "1");
+    assert_eq!(client.ask("HGET miroir:tasks:t error"), "node gone");
+
+    client.ask("HSET miroir:aliases:a name a kind single current_uid v1 target_uids '' version 1 history ''");
+    assert_eq!(client.ask("MIROIR.ALIAS.FLIP miroir:aliases:a v2"), "2");
+    assert!(client.ask("HGET miroir:aliases:a history").starts_with(r#"[{"uid":"v1","flipped_at":1"#));
+}
+
+#[test]
+fn what_the_key_says_needs_no_field() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.ask("HSET miroir:cdc_cursor:kafka:movies last_event_seq 5");
+    client.ask("SADD miroir:cdc_cursor:_index:kafka kafka:movies");
+    let list = "MIROIR.LIST miroir:cdc_cursor WHERE sink_name kafka IDS";
+    assert_eq!(client.ask(list), "[kafka:movies]");
+    client.ask("HSET miroir:node_settings_version:movies:n1 version 5");
+    client.ask("SADD miroir:node_settings_version:_index movies:n1");
+    assert_eq!(client.ask("MIROIR.COUNT miroir:node_settings_version BY node_id"), "[n1, 1]");
+}
+
+#[test]
+fn a_flip_leaves_older_entries_as_they_were_written() {
+    let server = Server::start();
+    let mut client = server.client();
+    let history = r#"[{"uid":"v0","flipped_at":1,"by":"bob"}]"#;
+    client.ask(&format!("MIROIR.PUT miroir:aliases:a kind single current_uid v1 history '{history}'"));
+    client.ask("MIROIR.ALIAS.FLIP miroir:aliases:a v2");
+    let history = client.ask("HGET miroir:aliases:a history");
+    assert!(history.starts_with(r#"[{"uid":"v0","flipped_at":1,"by":"bob"},{"uid":"v1","#), "{history}");
+}
+
+#[test]
+fn a_revoked_session_is_not_prolonged_by_any_command() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.ask("MIROIR.PUT miroir:admin_session:s csrf_token c admin_key_hash h");
+    assert_eq!(client.ask("MIROIR.PATCH miroir:admin_session:s revoked 1"), "1");
+    let before = client.dump();
+    assert_eq!(client.ask("MIROIR.PATCH miroir:admin_session:s expires_at 4102444800000"), "0");
+    assert_eq!(client.ask("MIROIR.PATCH miroir:admin_session:s revoked 0"), "0");
+    assert_eq!(client.ask("MIROIR.TOUCH miroir:admin_session:s"), "0");
+    assert_eq!(client.dump(), before);
+    assert_eq!(client.ask("MIROIR.PATCH miroir:admin_session:s user_agent curl"), "1");
+}
+
+#[test]
+fn a_buffer_of_events_without_bytes_can_be_emptied() {
+    let server = Server::start();
+    let mut client = server.client();
+    let key = "miroir:cdc:overflow:kafka";
+    client.call(&["MIROIR.CDC.PUSH", key, "budget", "9", "policy", "REJECT", "", "", ""]);
+    assert_eq!(client.ask(&format!("LLEN {key}")), "3");
+    assert_eq!(client.ask(&format!("MIROIR.CDC.TRIM {key} BUDGET 1")), "[0, 0]");
+    assert_eq!(client.ask(&format!("MIROIR.CDC.TRIM {key} BUDGET 0")), "[3, 0]");
+    assert_eq!(client.ask(&format!("EXISTS {key}")), "0");
+}
+
+#[test]
+fn numbers_at_the_end_of_their_range_are_an_error_and_do_not_wrap() {
+    let server = Server::start();
+    let mut client = server.client();
+    let key = "miroir:cdc:overflow:kafka";
+    client.ask(&format!("HSET miroir:cdc:overflow_stat:kafka first_seq {0} last_seq {0}", i64::MAX));
+    client.ask(&format!("LPUSH {key} a b c"));
+    let before = client.dump();
+    for command in ["PEEK", "STAT", "POP"] {
+        let answer = client.ask(&format!("MIROIR.CDC.{command} {key}"));
+        assert!(answer.starts_with("ERR stored field 'first_seq'"), "{command}: {answer}");
+    }
+    assert_eq!(client.dump(), before);
+    assert_eq!(
+        client.ask("MIROIR.PUT miroir:aliases:a kind single current_uid x version 9223372036854775807"),
+        "1"
+    );
+    assert!(client.ask("MIROIR.ALIAS.FLIP miroir:aliases:a y").starts_with("ERR stored field 'version'"));
+}
+
+#[test]
+fn the_counters_of_a_lease_and_of_a_buffer_are_not_idle_while_they_are_used() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.ask("MIROIR.LEASE.ACQUIRE miroir:lease:a pod 600000");
+    client.ask("MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 9 x");
+    let keys = ["miroir:lease:_tokens", "miroir:lease:_holders", "miroir:cdc:overflow_stat:kafka"];
+    client.wait_for(&format!("OBJECT IDLETIME {}", keys[0]), |idle| idle != "0");
+    client.ask("MIROIR.LEASE.GET miroir:lease:a");
+    client.ask("MIROIR.CDC.STAT miroir:cdc:overflow:kafka");
+    for key in keys {
+        // The clock of the eviction policy may tick between two commands.
+        assert!(client.integer(&format!("OBJECT IDLETIME {key}")) <= 1, "{key} looks idle");
+    }
+}
