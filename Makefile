@@ -62,7 +62,7 @@ docs: ## write docs/commands.md from the command registry
 
 demo: ## load the reference workload into a running server and measure it
 	@scripts/setup.sh
-	cargo run --release --locked --example demo -- --port '$(PORT)'
+	cargo run --locked --example demo -- --port '$(PORT)'
 
 clean: ## remove everything built, and the data of `make run`
 	cargo clean

@@ -1,6 +1,6 @@
 //! Loads the workload of a typical production deployment into a running server and shows what it weighs there.
 //!
-//! `make demo [PORT=…]`, or `cargo run --release --example demo -- --help`.
+//! `make demo [PORT=…]`, or `cargo run --example demo -- --help`.
 
 mod report;
 mod server;
