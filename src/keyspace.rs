@@ -1,6 +1,6 @@
 //! Keys: which namespace, which table, which id. Pure text, no server.
 
-use crate::schema::{IdForm, Index, Shape, Table, TABLES};
+use crate::schema::{IdForm, Index, Table, TABLES};
 
 /// The longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
@@ -126,12 +126,6 @@ impl Address<'_> {
                 Some([&self.row(b"_index")[..], b":", first].concat())
             }
         }
-    }
-
-    /// Whether the key is a row that MIROIR.PUT and its siblings work on.
-    #[must_use]
-    pub fn is_row(&self) -> bool {
-        self.table.shape == Shape::Row && matches!(self.place, Place::Row(_))
     }
 }
 

@@ -12,15 +12,6 @@ pub struct Context<'a> {
     lifetime: PhantomData<&'a raw::RedisModuleCtx>,
 }
 
-/// How urgent a log line is, in the server's words.
-#[derive(Debug, Clone, Copy)]
-pub enum Level {
-    /// Shown with the server's default log level.
-    Notice,
-    /// Always shown.
-    Warning,
-}
-
 impl Context<'_> {
     /// # Safety
     /// `pointer` is null or a context of the server that stays valid for 'a; the call is on the main thread.
@@ -84,22 +75,18 @@ impl Context<'_> {
         unsafe { selected(self.as_ptr()) }
     }
 
-    /// Writes a line to the server's log, under the module's name.
-    pub fn log(&self, level: Level, line: &str) {
-        log(Some(self), level, line);
+    /// Writes a warning to the server's log, under the module's name.
+    pub fn warn(&self, line: &str) {
+        warn(Some(self), line);
     }
 }
 
-/// Writes a line to the server's log, also where there is no context.
-pub(super) fn log(context: Option<&Context<'_>>, level: Level, line: &str) {
+/// Writes a warning to the server's log, also where there is no context.
+pub(super) fn warn(context: Option<&Context<'_>>, line: &str) {
     // SAFETY: a read of a function pointer that the server's init has set.
     let Some(log) = (unsafe { raw::RedisModule_Log }) else { return };
     let Ok(line) = CString::new(line.replace('\0', " ")) else { return };
-    let level = match level {
-        Level::Notice => c"notice",
-        Level::Warning => c"warning",
-    };
     let pointer = context.map_or(std::ptr::null_mut(), Context::as_ptr);
     // SAFETY: a null context is allowed; the format takes exactly the one string that follows.
-    unsafe { log(pointer, level.as_ptr(), c"%s".as_ptr(), line.as_ptr()) };
+    unsafe { log(pointer, c"warning".as_ptr(), c"%s".as_ptr(), line.as_ptr()) };
 }

@@ -6,7 +6,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use redis_module::raw;
 
-use super::context::{self, Level};
+use super::context;
 use super::{reply, Arg, Context, Reply};
 use crate::errors::{Failure, Outcome};
 
@@ -60,7 +60,7 @@ pub(super) fn guard(callback: impl FnOnce()) {
 /// Sends what a panic says to the server's log instead of its standard error, which a daemon throws away.
 pub(super) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        context::log(None, Level::Warning, &format!("internal error, please report: {panic}"));
+        context::warn(None, &format!("internal error, please report: {panic}"));
     }));
 }
 

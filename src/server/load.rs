@@ -5,7 +5,6 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use redis_module::{raw, Status};
 
-use super::context::Level;
 use super::entry::log_panics;
 use super::events::{self, DatabaseEvent};
 use super::register::{self, Command};
@@ -40,7 +39,7 @@ where
     match started {
         Ok(Ok(())) => Status::Ok,
         Ok(Err(failure)) => {
-            context.log(Level::Warning, failure.text());
+            context.warn(failure.text());
             Status::Err
         }
         Err(_) => Status::Err,

@@ -5,7 +5,6 @@ use std::os::raw::{c_char, c_int};
 
 use redis_module::raw;
 
-use super::context::Level;
 use super::entry::Entry;
 use super::Context;
 use crate::errors::{Failure, Outcome};
@@ -253,7 +252,7 @@ fn try_register(context: &Context<'_>, command: &Command) -> Result<Outcome<()>,
         let categories = CString::new(command.categories())?;
         // SAFETY: `created` is the command of this module, and the module is still loading.
         if unsafe { categorize(created, categories.as_ptr()) } != raw::REDISMODULE_OK as c_int {
-            context.log(Level::Warning, &format!("{} has no access control category", command.name));
+            context.warn(&format!("{} has no access control category", command.name));
         }
     }
     Ok(Ok(()))
