@@ -121,26 +121,10 @@ impl<'a> Buffer<'a> {
 
         let first_seq = number(c"first_seq").unwrap_or(1).max(1);
         let last_seq = number(c"last_seq").unwrap_or(0).max(first_seq - 1);
-        let on_record = Span { first_seq, length: last_seq - first_seq + 1 };
-        let held = || -> i64 { sizes(&events).sum() };
+        let record = Record { first_seq, last_seq, bytes: counter.unwrap_or(0), is_there: known };
         let seen = SEEN.get(context, list.bytes()).filter(|seen| seen.span.length == length);
-        let (span, bytes) = match seen.filter(|_| !context.follows()) {
-            Some(seen) if seen.counted => (seen.span, counter.unwrap_or(0)),
-            Some(seen) => (seen.span, held()),
-            // A replica has not seen what happened, and has not told any numbers either.
-            None if context.follows() && known && on_record.length == length => {
-                (on_record, counter.unwrap_or(0))
-            }
-            None if context.follows() => (Span { first_seq, length }.not_before(last_seq), held()),
-            None => {
-                let bytes = held();
-                let older = usize::try_from(on_record.length).unwrap_or(usize::MAX);
-                let unchanged = length >= on_record.length
-                    && sizes(&events).take(older).sum::<i64>() == counter.unwrap_or(0);
-                let change = if unchanged { Change::HeadPush } else { Change::Other };
-                (on_record.after(change, length, last_seq), bytes)
-            }
-        };
+        let (span, bytes) =
+            if context.follows() { record.on_replica(&events) } else { record.on_master(&events, seen) };
         if span.first_seq.checked_add(length).is_none() {
             let got = span.first_seq.to_string();
             return Err(Failure::stored(
@@ -156,12 +140,12 @@ impl<'a> Buffer<'a> {
             dropped_bytes: number(c"dropped_bytes").unwrap_or(0),
             acked: number(c"acked").unwrap_or(0),
         };
-        let stale =
-            counter.unwrap_or(0) != bytes || span.first_seq != first_seq || span.last_seq() != last_seq;
-        if !context.follows() {
+        let stale = record.bytes != bytes || span.first_seq != first_seq || span.last_seq() != last_seq;
+        let is_used = length > 0 || known || seen.is_some();
+        if is_used && !context.follows() {
             // Numbers that a reader is told now must hold for the next command, even if nothing is written.
             let used = seen.map_or(last_seq, |seen| seen.used).max(span.last_seq());
-            SEEN.set(context, list.bytes(), Seen { span, used, counted: counter.unwrap_or(0) == bytes });
+            SEEN.set(context, list.bytes(), Seen { span, used, counted: record.bytes == bytes });
         }
         drop((events, stat));
         Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale, known })
@@ -329,6 +313,51 @@ impl<'a> Buffer<'a> {
         let used = self.span.last_seq();
         SEEN.set(self.context, self.list.bytes(), Seen { span: self.span, used, counted: true });
         Ok(())
+    }
+}
+
+/// What the counters in the database say of a buffer.
+struct Record {
+    first_seq: i64,
+    last_seq: i64,
+    bytes: i64,
+    is_there: bool,
+}
+
+impl Record {
+    fn span(&self) -> Span {
+        Span { first_seq: self.first_seq, length: self.last_seq - self.first_seq + 1 }
+    }
+
+    /// Where the buffer stands, and its bytes. A replica has not seen who wrote what: it goes by the length.
+    fn on_replica(&self, events: &Key<'_>) -> (Span, i64) {
+        let length = length_of(events);
+        if self.is_there && self.span().length == length {
+            return (self.span(), self.bytes);
+        }
+        let span = Span { first_seq: self.first_seq, length };
+        (span.not_before(self.last_seq), sizes(events).sum())
+    }
+
+    /// Where the buffer stands, and its bytes, by what this process has seen of it.
+    fn on_master(&self, events: &Key<'_>, seen: Option<Seen>) -> (Span, i64) {
+        let Some(seen) = seen else { return self.at_first_contact(events) };
+        let bytes = if seen.counted { self.bytes } else { sizes(events).sum() };
+        (seen.span, bytes)
+    }
+
+    /// Nobody has watched so far. If the oldest events weigh what the counter says, they are the ones on record.
+    fn at_first_contact(&self, events: &Key<'_>) -> (Span, i64) {
+        let (length, before) = (length_of(events), self.span());
+        let older = usize::try_from(before.length).unwrap_or(usize::MAX);
+        let (mut bytes, mut bytes_of_older) = (0, 0);
+        for (place, size) in sizes(events).enumerate() {
+            bytes += size;
+            bytes_of_older += if place < older { size } else { 0 };
+        }
+        let same = length >= before.length && bytes_of_older == self.bytes;
+        let change = if same { Change::HeadPush } else { Change::Other };
+        (before.after(change, length, self.last_seq), bytes)
     }
 }
 
