@@ -17,26 +17,43 @@ pub mod schema;
 pub mod server;
 pub mod store;
 
-use redis_module::{RedisString, Status};
+use std::os::raw::c_int;
+
+use redis_module::raw;
+use server::alloc::ServerAllocator;
+use server::events::DatabaseEvent;
+use server::load;
 
 /// The version as the server shows it: major, minor and patch with two digits each.
-const VERSION: i32 = 100;
+const VERSION: c_int = 100;
 
-fn init(context: &redis_module::Context, _arguments: &[RedisString]) -> Status {
-    server::load::start(context, commands::all(), store::watch::key_changed, store::watch::database_changed)
+#[global_allocator]
+static ALLOCATOR: ServerAllocator = ServerAllocator;
+
+/// The server calls this when it loads the module.
+///
+/// # Safety
+/// For the server alone, with a context of its own.
+#[no_mangle]
+#[allow(non_snake_case, reason = "the server looks for this name")]
+pub unsafe extern "C" fn RedisModule_OnLoad(
+    context: *mut raw::RedisModuleCtx,
+    _argv: *mut *mut raw::RedisModuleString,
+    _argc: c_int,
+) -> c_int {
+    // SAFETY: by the caller's promise.
+    unsafe { load::init(context, c"miroir", VERSION) }
+        .and_then(|context| {
+            load::start(&context, commands::all(), store::watch::key_changed, store::watch::database_changed)
+        })
+        .map_or(raw::REDISMODULE_ERR as c_int, |()| raw::REDISMODULE_OK as c_int)
 }
 
-/// The functions by which the server starts and ends the module.
-#[allow(missing_docs, reason = "the macro writes them")]
-mod module {
-    use super::server::alloc::ServerAllocator;
-    use super::{init, VERSION};
-
-    redis_module::redis_module! {
-        name: "miroir",
-        version: VERSION,
-        allocator: (ServerAllocator, ServerAllocator),
-        data_types: [],
-        init: init,
-    }
+/// The server calls this before it takes the module out.
+#[no_mangle]
+#[allow(non_snake_case, reason = "the server looks for this name")]
+pub extern "C" fn RedisModule_OnUnload(_context: *mut raw::RedisModuleCtx) -> c_int {
+    store::watch::database_changed(DatabaseEvent::Replaced);
+    load::stop();
+    raw::REDISMODULE_OK as c_int
 }

@@ -104,6 +104,29 @@ fn the_module_comes_and_goes_in_a_running_server() {
 }
 
 #[test]
+fn coming_and_going_leaves_no_memory_behind() {
+    let server = Server::bare(&[]);
+    let mut client = server.client();
+    let module = support::module();
+    let module = module.to_str().unwrap();
+    let cycles = |client: &mut Client, count| {
+        for cycle in 0..count {
+            assert_eq!(client.call(&["MODULE", "LOAD", module]), "OK");
+            client.ask(&format!("MIROIR.CDC.PUSH miroir:cdc:overflow:s{cycle} BUDGET 10 x"));
+            client.ask(&format!("MIROIR.LEASE.ACQUIRE miroir:lease:l{cycle} pod 600000"));
+            assert_eq!(client.ask("MODULE UNLOAD miroir"), "OK");
+            client.ask("FLUSHALL");
+        }
+    };
+    // The server's own tables grow to their size first.
+    cycles(&mut client, 20);
+    let before = used_memory(&mut client);
+    cycles(&mut client, 40);
+    let grown = used_memory(&mut client) - before;
+    assert!(grown < 32 * 1024, "forty times loaded and unloaded, {grown} bytes more");
+}
+
+#[test]
 fn a_raw_write_while_the_module_was_away_is_counted_when_it_comes_back() {
     let server = Server::start();
     let mut client = server.client();

@@ -1,49 +1,74 @@
 //! The start of the module.
 
 use std::ffi::CStr;
+use std::os::raw::c_int;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use redis_module::{raw, Status};
+use redis_module::raw;
 
 use super::entry::log_panics;
 use super::events::{self, DatabaseEvent};
 use super::register::{self, Command};
 use super::{config, Arg, Context};
 
-/// Starts the module: its settings, its commands, its ears. `key_changed` is called after each change of a key,
-/// `database_changed` after each event of whole databases.
+/// Introduces the module to the server. From here on the server's functions are there. None when the server wants
+/// nothing to do with it.
 ///
-/// The server throws the module out again if this does not answer Ok; the reason is in its log.
+/// # Safety
+/// `context` is the one that the server loads this module with.
+pub unsafe fn init<'a>(
+    context: *mut raw::RedisModuleCtx,
+    name: &CStr,
+    version: c_int,
+) -> Option<Context<'a>> {
+    // SAFETY: by the caller's promise; the server copies the name. Nothing has been allocated so far: the
+    // allocator finds the server's functions from here on.
+    let status = unsafe {
+        raw::Export_RedisModule_Init(context, name.as_ptr(), version, raw::REDISMODULE_APIVER_1 as c_int)
+    };
+    if status != raw::REDISMODULE_OK as c_int {
+        return None;
+    }
+    // SAFETY: by the caller's promise, on the main thread.
+    unsafe { Context::from_ptr(context) }
+}
+
+/// Starts the module: its settings, its commands, its ears. `key_changed` is called after each change of a key,
+/// `database_changed` after each event of whole databases. None when something was refused; the reason is in the
+/// server's log.
 pub fn start<K, D>(
-    context: &redis_module::Context,
+    context: &Context<'_>,
     commands: impl Iterator<Item = &'static Command>,
     key_changed: K,
     database_changed: D,
-) -> Status
+) -> Option<()>
 where
     K: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
     D: Fn(DatabaseEvent) + Copy + 'static,
 {
     log_panics();
-    // SAFETY: the server's context is valid while it loads the module, on the main thread.
-    let Some(context) = (unsafe { Context::from_ptr(context.ctx) }) else { return Status::Err };
     let started = catch_unwind(AssertUnwindSafe(|| {
-        declare_options(&context);
-        config::register(&context)?;
+        declare_options(context);
+        config::register(context)?;
         for command in commands {
-            register::register(&context, command)?;
+            register::register(context, command)?;
         }
-        events::on_key_change(&context, key_changed)?;
-        events::on_database_event(&context, database_changed)
+        events::on_key_change(context, key_changed)?;
+        events::on_database_event(context, database_changed)
     }));
     match started {
-        Ok(Ok(())) => Status::Ok,
+        Ok(Ok(())) => Some(()),
         Ok(Err(failure)) => {
             context.warn(failure.text());
-            Status::Err
+            None
         }
-        Err(_) => Status::Err,
+        Err(_) => None,
     }
+}
+
+/// Gives back what the server does not know of.
+pub fn stop() {
+    drop(std::panic::take_hook());
 }
 
 /// Tells the server that the module can live with a data set that is loaded beside the old one and put in its
