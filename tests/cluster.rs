@@ -58,6 +58,13 @@ fn nothing_is_half_written_while_a_slot_moves() {
         assert!(answer.starts_with("TRYAGAIN "), "{line}: {answer}");
         assert_eq!(digest(&mut client), before, "{line} changed the data");
     }
+    // The other node does not begin an index of its own.
+    let before = digest(&mut other);
+    client.ask("MIROIR.GET {m}:tasks:new");
+    other.ask("ASKING");
+    let answer = other.ask("MIROIR.PUT {m}:tasks:new index_uid y");
+    assert!(answer.starts_with("TRYAGAIN "), "{answer}");
+    assert_eq!(digest(&mut other), before);
     // What needs no second key goes on.
     assert_eq!(client.ask("MIROIR.TASK.STATUS {m}:tasks:a processing"), "1");
     assert!(client.ask("MIROIR.MEMORY {m}").contains("tasks, [rows, 1, "));

@@ -111,3 +111,29 @@ fn the_counters_of_a_lease_and_of_a_buffer_are_not_idle_while_they_are_used() {
         assert!(client.integer(&format!("OBJECT IDLETIME {key}")) <= 1, "{key} looks idle");
     }
 }
+
+#[test]
+fn a_rotated_list_gets_new_numbers() {
+    let server = Server::start();
+    let mut client = server.client();
+    let key = "miroir:cdc:overflow:kafka";
+    client.ask(&format!("MIROIR.CDC.PUSH {key} BUDGET 1000 e1 e2 e3"));
+    assert_eq!(client.ask(&format!("MIROIR.CDC.PEEK {key}")), "[[1, e1]]");
+    assert_eq!(client.ask(&format!("LMOVE {key} {key} RIGHT LEFT")), "e1");
+    assert_eq!(client.ask(&format!("MIROIR.CDC.ACK {key} 1")), "0", "nobody has seen e2");
+    let events = client.ask(&format!("MIROIR.CDC.PEEK {key} COUNT 9"));
+    let numbers: Vec<i64> =
+        events.split(['[', ',', ']']).filter_map(|word| word.trim().parse().ok()).collect();
+    assert!(numbers.len() == 3 && numbers[0] > 3, "{events}");
+    assert!(events.contains("e2], [") && events.ends_with("e1]]"), "{events}");
+}
+
+#[test]
+fn a_fence_is_never_taken_for_an_event() {
+    let server = Server::start();
+    let mut client = server.client();
+    let answer =
+        client.ask("MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 99 FENCE miroir:lease:l 1 event");
+    assert!(answer.starts_with("ERR argument 'option': expected no fence"), "{answer}");
+    assert_eq!(client.ask("DBSIZE"), "0");
+}

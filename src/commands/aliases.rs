@@ -81,8 +81,18 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let field = match (value("kind"), to_many) {
         (Some(b"single"), false) => "current_uid",
         (Some(b"multi"), true) => "target_uids",
-        (Some(b"single"), true) => return Err(wrong_kind("single", "one uid", "TARGETS")),
-        (Some(b"multi"), false) => return Err(wrong_kind("multi", "TARGETS", "one uid")),
+        (Some(b"single"), true) => {
+            let got = format!("{} targets", uids.len());
+            return Err(Failure::argument(
+                "TARGETS",
+                "one uid, as the alias is single",
+                Some(got.as_bytes()),
+            ));
+        }
+        (Some(b"multi"), false) => {
+            let got = uids.concat();
+            return Err(Failure::argument("uid", "TARGETS, as the alias is multi", Some(got.as_bytes())));
+        }
         _ => return Err(bad("kind", "one of single|multi")),
     };
     let version = match value("version") {
@@ -126,8 +136,4 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 fn uid_text<'a>(uid: Arg<'a>) -> Outcome<&'a str> {
     crate::keyspace::check_name(uid.bytes())
         .map_err(|expected| Failure::argument("uid", expected, Some(uid.bytes())))
-}
-
-fn wrong_kind(kind: &str, expected: &str, got: &str) -> Failure {
-    Failure::argument("uid", format_args!("{expected}, as the alias is {kind}"), Some(got.as_bytes()))
 }

@@ -68,6 +68,19 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// Takes this word, in any case.
+    ///
+    /// # Errors
+    /// When the next argument is missing or another one.
+    pub fn expect_word(&mut self, word: &str) -> Outcome<()> {
+        let got = self.rest.first().map(|argument| argument.bytes());
+        if self.take_word(word) {
+            Ok(())
+        } else {
+            Err(Failure::argument(word, format_args!("the word {word} here"), got))
+        }
+    }
+
     /// Takes a whole number within a range.
     ///
     /// # Errors

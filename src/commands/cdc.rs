@@ -43,11 +43,17 @@ pub const PUSH: Command = Command {
 fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let key = arguments.next("key")?;
-    if !arguments.take_word("BUDGET") {
-        return arguments.unexpected("BUDGET bytes");
-    }
+    arguments.expect_word("BUDGET")?;
     let budget = arguments.integer("BUDGET", 0..=i64::MAX)?;
     let reject = arguments.take_word("POLICY") && arguments.word_of("POLICY", POLICIES)? == "reject";
+    // Taken for an event it would be stored, and the client would believe itself protected.
+    if arguments.take_word("FENCE") {
+        return Err(Failure::argument(
+            "option",
+            "no fence, which this version does not check",
+            Some(b"FENCE"),
+        ));
+    }
     let events = arguments.rest();
     if events.is_empty() {
         return Err(Failure::argument("event", "one event or more", None));
@@ -161,9 +167,7 @@ pub const TRIM: Command = Command {
 fn trim(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let key = arguments.next("key")?;
-    if !arguments.take_word("BUDGET") {
-        return arguments.unexpected("BUDGET bytes");
-    }
+    arguments.expect_word("BUDGET")?;
     let budget = arguments.integer("BUDGET", 0..=i64::MAX)?;
     arguments.end()?;
     let dropped = buffer(context, key)?.trim(budget)?;
@@ -175,7 +179,7 @@ pub const STAT: Command = Command {
     name: "MIROIR.CDC.STAT",
     entry: entry(stat),
     summary: "Tells what an overflow buffer holds, and what it has lost and delivered in its life.",
-    complexity: "O(1)",
+    complexity: "O(1); O(N) after another client wrote to the buffer, N the number of events held.",
     since: "0.1.0",
     access: Access::Read,
     fast: true,

@@ -133,7 +133,7 @@ fn position(
         let field = order.field().unwrap_or_default();
         Failure::argument(
             "AFTER",
-            format_args!("a row that is there, or AT and its {field}: it is gone"),
+            format_args!("a row that is not gone, or AT and the {field} that it had"),
             Some(id),
         )
     })?;
@@ -164,7 +164,7 @@ fn count(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         if arguments.take_word("WHERE") {
             condition(address.table, &mut arguments, &mut filter)?;
         } else if by.is_none() && arguments.take_word("BY") {
-            by = Some(filterable(address.table, arguments.next("BY")?.bytes())?);
+            by = Some(filterable("BY", address.table, arguments.next("BY")?.bytes())?);
         } else {
             return arguments.unexpected("WHERE field value|BY field");
         }
@@ -241,7 +241,7 @@ fn prune(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 
 /// Reads `field value`, behind WHERE.
 fn condition(table: &'static Table, arguments: &mut Arguments<'_>, filter: &mut Filter) -> Outcome<()> {
-    let field = filterable(table, arguments.next("WHERE")?.bytes())?;
+    let field = filterable("WHERE", table, arguments.next("WHERE")?.bytes())?;
     let value = arguments.next(field.name())?.bytes();
     // A word that the field can never hold is a slip of the pen, not a question.
     if matches!(field.kind, FieldKind::OneOf(_) | FieldKind::Flag) && !field.kind.accepts(value) {
@@ -251,14 +251,13 @@ fn condition(table: &'static Table, arguments: &mut Arguments<'_>, filter: &mut 
     Ok(())
 }
 
-fn filterable(table: &'static Table, name: &[u8]) -> Outcome<&'static Field> {
+fn filterable(option: &str, table: &'static Table, name: &[u8]) -> Outcome<&'static Field> {
     let known = table.filters.iter().find(|known| known.as_bytes() == name);
     known.and_then(|name| table.field(name.as_bytes())).ok_or_else(|| {
-        let filters = if table.filters.is_empty() { "none".to_owned() } else { table.filters.join("|") };
-        Failure::argument(
-            "filter field",
-            format_args!("one of {filters} in table {}", table.name),
-            Some(name),
-        )
+        let expected = match table.filters {
+            [] => format!("no {option}: table {} has no field to select by", table.name),
+            fields => format!("one of {} in table {}", fields.join("|"), table.name),
+        };
+        Failure::argument(option, expected, Some(name))
     })
 }

@@ -233,9 +233,7 @@ fn fields<'a>(table: &'static Table, pairs: &[Arg<'a>]) -> Outcome<Given<'a>> {
     let mut given: Given<'a> = vec![None; table.fields.len()];
     for pair in pairs.chunks(2) {
         let name = pair[0].bytes();
-        let position = table
-            .position(name)
-            .ok_or_else(|| Failure::unknown_field(table.name, &table.field_names(), name))?;
+        let position = table.position(name).ok_or_else(|| no_field(table, name))?;
         let shown = table.fields[position].name();
         let [_, value] = pair else {
             return Err(Failure::field(table.name, shown, "a value behind the name", None));
@@ -245,4 +243,14 @@ fn fields<'a>(table: &'static Table, pairs: &[Arg<'a>]) -> Outcome<Given<'a>> {
         }
     }
     Ok(given)
+}
+
+/// The error for a name that is none of the table's fields; an option that comes too late or twice is told apart.
+fn no_field(table: &Table, name: &[u8]) -> Failure {
+    const OPTIONS: &[&str] = &["NX", "XX", "PX", "PXAT", "FENCE"];
+    if OPTIONS.iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes())) {
+        let expected = "a field; of options at most one of NX|XX and one of PX|PXAT, before the fields";
+        return Failure::argument("option", expected, Some(name));
+    }
+    Failure::unknown_field(table.name, &table.field_names(), name)
 }

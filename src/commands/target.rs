@@ -2,7 +2,7 @@
 
 use crate::errors::{Failure, Outcome};
 use crate::keyspace::{self, check_id, Address, Place};
-use crate::schema::Shape;
+use crate::schema::{Shape, Table};
 use crate::server::{Arg, Context};
 use crate::store::Target;
 
@@ -72,7 +72,9 @@ pub fn table<'a>(context: &Context<'_>, key: Arg<'a>) -> Outcome<Address<'a>> {
         Failure::key(key.bytes(), "a table key, <namespace>:<table>, with a table of miroir")
     })?;
     if address.table.shape != Shape::Row {
-        return Err(misplaced(key, &address));
+        let Table { name, family, .. } = address.table;
+        let expected = format_args!("the table key of a table with rows; {name} is for {family}").to_string();
+        return Err(Failure::key(key.bytes(), expected));
     }
     // The rows are other keys than the one that the client named, also in tables without an index.
     same_slot(context, &address)?;

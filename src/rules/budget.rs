@@ -37,15 +37,16 @@ impl Span {
     }
 
     /// The buffer after others changed its list, which holds `length` events now, `used` being the highest number
-    /// that anyone has seen. Pushes at the head and pops at the tail leave the other events their numbers. After
+    /// that anyone has seen. Pushes at the head and pops at the tail leave the other events their numbers; both at
+    /// once, as when a list is rotated, show in a length that has not changed. After
     /// anything else nobody knows which event had which, so all get new ones: they may be delivered again, but no
     /// acknowledgement of an older one reaches them.
     #[must_use]
     pub fn after(self, change: Change, length: i64, used: i64) -> Self {
         let now = Self { length, ..self };
         match change {
-            Change::HeadPush if length >= self.length => now,
-            Change::TailPop if length <= self.length => self.without(self.length - length),
+            Change::HeadPush if length > self.length => now,
+            Change::TailPop if length < self.length => self.without(self.length - length),
             _ => Self { length, ..self.above(used) },
         }
     }
@@ -146,6 +147,8 @@ mod tests {
         assert_eq!(span.after(Change::Other, 3, 4), Span { first_seq: 5, length: 3 });
         assert_eq!(span.after(Change::Other, 0, 9), Span { first_seq: 10, length: 0 });
         assert_eq!(span.after(Change::HeadPush, 2, 4), Span { first_seq: 5, length: 2 });
+        assert_eq!(span.after(Change::HeadPush, 3, 4), Span { first_seq: 5, length: 3 });
+        assert_eq!(span.after(Change::TailPop, 3, 4), Span { first_seq: 5, length: 3 });
         let unused = Span { first_seq: 1, length: 0 };
         assert_eq!(unused.after(Change::Other, 2, 0), Span { first_seq: 1, length: 2 });
     }

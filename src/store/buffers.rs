@@ -58,8 +58,8 @@ struct Seen {
     span: Span,
     /// The highest number that anyone has seen.
     used: i64,
-    /// Whether the byte counter is right.
-    counted: bool,
+    /// The exact sum of the lengths of its events, if it was counted since the last write of anyone else.
+    bytes: Option<i64>,
 }
 
 static SEEN: Remembered<Seen> = Remembered::new();
@@ -77,13 +77,8 @@ pub(super) fn list_changed(context: &Context<'_>, event: &CStr, list: &[u8]) {
     SEEN.change(context, list, |seen| {
         seen.span = seen.span.after(change, length, seen.used);
         seen.used = seen.used.max(seen.span.last_seq());
-        seen.counted = false;
+        seen.bytes = None;
     });
-}
-
-/// Notes that somebody else has written to the counters of a buffer.
-pub(super) fn counters_changed(context: &Context<'_>, list: &[u8]) {
-    SEEN.change(context, list, |seen| seen.counted = false);
 }
 
 pub(super) fn database_changed(event: DatabaseEvent) {
@@ -145,7 +140,7 @@ impl<'a> Buffer<'a> {
         if is_used && !context.follows() {
             // Numbers that a reader is told now must hold for the next command, even if nothing is written.
             let used = seen.map_or(last_seq, |seen| seen.used).max(span.last_seq());
-            SEEN.set(context, list.bytes(), Seen { span, used, counted: record.bytes == bytes });
+            SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes) });
         }
         drop((events, stat));
         Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale, known })
@@ -311,7 +306,7 @@ impl<'a> Buffer<'a> {
         }
         self.context.write(c"HSET", &words)?;
         let used = self.span.last_seq();
-        SEEN.set(self.context, self.list.bytes(), Seen { span: self.span, used, counted: true });
+        SEEN.set(self.context, self.list.bytes(), Seen { span: self.span, used, bytes: Some(self.bytes) });
         Ok(())
     }
 }
@@ -342,8 +337,7 @@ impl Record {
     /// Where the buffer stands, and its bytes, by what this process has seen of it.
     fn on_master(&self, events: &Key<'_>, seen: Option<Seen>) -> (Span, i64) {
         let Some(seen) = seen else { return self.at_first_contact(events) };
-        let bytes = if seen.counted { self.bytes } else { sizes(events).sum() };
-        (seen.span, bytes)
+        (seen.span, seen.bytes.unwrap_or_else(|| sizes(events).sum()))
     }
 
     /// Nobody has watched so far. If the oldest events weigh what the counter says, they are the ones on record.
@@ -356,8 +350,9 @@ impl Record {
             bytes_of_older += if place < older { size } else { 0 };
         }
         let same = length >= before.length && bytes_of_older == self.bytes;
-        let change = if same { Change::HeadPush } else { Change::Other };
-        (before.after(change, length, self.last_seq), bytes)
+        let span =
+            if same { Span { length, ..before } } else { before.after(Change::Other, length, self.last_seq) };
+        (span, bytes)
     }
 }
 

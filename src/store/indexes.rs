@@ -16,7 +16,9 @@ pub fn check(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcome
     for key in keys() {
         context.peek(&key).expect(KeyType::Set)?;
     }
-    context.reach(keys())
+    // With the row itself: of a single key a node to which the slot moves would say that it is simply not there.
+    let index = address.index_of(id).map(|_| address.row(id));
+    context.reach(keys().chain(index))
 }
 
 /// Lists an id, and in the subset, if `in_subset` says so, as well; or takes it out of the subset.

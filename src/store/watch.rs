@@ -16,7 +16,6 @@ pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
     let Some(address) = keyspace::locate(key.bytes()) else { return };
     match (address.table.name, address.place) {
         (buffers::TABLE, Place::Row(_)) => buffers::list_changed(context, event, key.bytes()),
-        (buffers::TABLE, Place::Side(_, sink)) => buffers::counters_changed(context, &address.row(sink)),
         (leases::TABLE, Place::Row(_)) => leases::touched(context, event, key.bytes()),
         _ => {}
     }
