@@ -94,6 +94,20 @@ impl Failure {
         Self::new("TRYAGAIN", "Some keys of this structure are on another node while their slot moves")
     }
 
+    /// A replica is asked to write, in the server's own words.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self::new("READONLY", "You can't write against a read only replica.")
+    }
+
+    /// The catalog is being made; so many per cent of the keys are in it.
+    #[must_use]
+    pub fn catalog_not_ready(percent: u64) -> Self {
+        let sentence =
+            format_args!("The catalog is being rebuilt from the keys, {percent}% are done; see INFO miroir");
+        Self::new("TRYAGAIN", sentence)
+    }
+
     /// A fault of the module itself. The data may be looked at with MIROIR.AUDIT.
     pub fn internal(what: impl fmt::Display) -> Self {
         Self::new("ERR", format_args!("internal error in miroir: {what}"))

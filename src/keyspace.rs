@@ -1,6 +1,6 @@
 //! Keys: which namespace, which table, which id. Pure text, no server.
 
-use crate::schema::{IdForm, Index, Table, TABLES};
+use crate::schema::{IdForm, Index, Shape, Table, TABLES};
 
 /// The longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
@@ -29,10 +29,31 @@ pub enum Place<'k> {
     Side(&'static str, &'k [u8]),
 }
 
+/// The bytes that a segment of a table can begin with.
+static BEGINNINGS: [bool; 256] = {
+    let mut beginnings = [false; 256];
+    let mut table = 0;
+    while table < TABLES.len() {
+        beginnings[TABLES[table].segment.as_bytes()[0] as usize] = true;
+        let sides = TABLES[table].sides;
+        let mut side = 0;
+        while side < sides.len() {
+            beginnings[sides[side].as_bytes()[0] as usize] = true;
+            side += 1;
+        }
+        table += 1;
+    }
+    beginnings
+};
+
 /// Finds the first segment of a table in a key. None for a key that belongs to no table.
 #[must_use]
 pub fn locate(key: &[u8]) -> Option<Address<'_>> {
-    for (at, _) in key.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b':') {
+    for (at, pair) in key.windows(2).enumerate().skip(1) {
+        // Every event of every key of the server comes here: most are told by two bytes.
+        if pair[0] != b':' || !BEGINNINGS[usize::from(pair[1])] {
+            continue;
+        }
         let rest = &key[at + 1..];
         let namespace = &key[..at];
         for table in TABLES {
@@ -51,6 +72,16 @@ pub fn locate(key: &[u8]) -> Option<Address<'_>> {
         }
     }
     None
+}
+
+/// The address of a row, with its id; None for every other key.
+#[must_use]
+pub fn row(key: &[u8]) -> Option<(Address<'_>, &[u8])> {
+    let address = locate(key)?;
+    match address.place {
+        Place::Row(id) => Some((address, id)),
+        _ => None,
+    }
 }
 
 /// The id as text, if it is a good one.
@@ -106,6 +137,15 @@ pub fn key(namespace: &[u8], segment: &str, id: &[u8]) -> Vec<u8> {
     key.push(b':');
     key.extend_from_slice(id);
     key
+}
+
+/// The key of what has this id in a table; of the table itself, where that is one structure without an id.
+#[must_use]
+pub fn key_in(namespace: &[u8], table: &Table, id: &[u8]) -> Vec<u8> {
+    if table.shape == Shape::Single {
+        return [namespace, b":", table.segment.as_bytes()].concat();
+    }
+    key(namespace, table.segment, id)
 }
 
 impl Address<'_> {

@@ -1,14 +1,15 @@
 //! Miroir's task store, inside the server: a module for Redis 7.0 and later and for Valkey 8 and later.
 //!
 //! The rooms, from the bottom up: [`errors`], [`schema`], [`keyspace`] and [`rules`] are pure; [`server`] holds
-//! all contact with the C API; [`store`] works on keys through it; [`care`] looks after whole task stores;
-//! [`commands`] parse, act and reply.
+//! all contact with the C API; [`store`] works on keys through it; [`catalog`] knows every row; [`care`] looks after
+//! whole task stores; [`commands`] parse, act and reply; [`watch`] hands on what the server tells.
 
 #![warn(missing_docs)]
 // A panic in a handler becomes an error reply, but may leave a write half done: so there are none.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod care;
+pub mod catalog;
 pub mod commands;
 pub mod errors;
 pub mod keyspace;
@@ -16,6 +17,7 @@ pub mod rules;
 pub mod schema;
 pub mod server;
 pub mod store;
+pub mod watch;
 
 use std::os::raw::c_int;
 
@@ -44,7 +46,16 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
     // SAFETY: by the caller's promise.
     unsafe { load::init(context, c"miroir", VERSION) }
         .and_then(|context| {
-            load::start(&context, commands::all(), store::watch::key_changed, store::watch::database_changed)
+            load::start(
+                &context,
+                commands::all(),
+                watch::key_changed,
+                watch::database_changed,
+                catalog::follow::cron,
+                commands::info::info,
+            )?;
+            catalog::rebuild::begin(&context);
+            Some(())
         })
         .map_or(raw::REDISMODULE_ERR as c_int, |()| raw::REDISMODULE_OK as c_int)
 }
@@ -53,7 +64,9 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 #[no_mangle]
 #[allow(non_snake_case, reason = "the server looks for this name")]
 pub extern "C" fn RedisModule_OnUnload(_context: *mut raw::RedisModuleCtx) -> c_int {
-    store::watch::database_changed(DatabaseEvent::Replaced);
+    store::buffers::database_changed(DatabaseEvent::RoleChanged);
+    store::leases::database_changed(DatabaseEvent::RoleChanged);
+    catalog::end();
     load::stop();
     raw::REDISMODULE_OK as c_int
 }

@@ -390,8 +390,6 @@ fn what_lists_refuse() {
             ("MIROIR.LIST miroir:nothing", "table key"),
             ("MIROIR.LIST miroir:lease", "MIROIR.LEASE"),
             ("MIROIR.COUNT miroir:canary_runs", "MIROIR.CANARY"),
-            ("MIROIR.LIST miroir:canary", "WRONGTYPE"),
-            ("MIROIR.COUNT miroir:canary", "WRONGTYPE"),
             ("MIROIR.COUNT miroir:tasks LIMIT 0 1", "'LIMIT'"),
             ("MIROIR.COUNT miroir:tasks BY", "BY"),
             ("MIROIR.COUNT miroir:tasks BY status BY status", "BY"),

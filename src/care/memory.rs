@@ -1,10 +1,11 @@
 //! What each table of a namespace weighs.
 
+use crate::catalog::{self, rebuild};
 use crate::errors::{Failure, Outcome};
-use crate::keyspace::{self, Place};
-use crate::schema::{Shape, Table, TABLES};
-use crate::server::{Called, Context, KeyType, Words};
-use crate::store::rows;
+use crate::keyspace::key_in;
+use crate::rules::estimate;
+use crate::schema::{Table, TABLES};
+use crate::server::{Context, KeyType, Words};
 
 /// The weight of one table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Weight {
     pub rows: usize,
     /// Exactly what a client would read: the bytes of key names, fields, values, elements, members, scores.
     pub payload_bytes: usize,
-    /// What `MEMORY USAGE` says of the rows, extrapolated from the sampled ones by their payload.
+    /// What `MEMORY USAGE` says of the rows, estimated from some of them.
     pub allocated_bytes: usize,
     /// What `MEMORY USAGE` says of the keys beside the rows: indexes, tokens, counters.
     pub index_bytes: usize,
@@ -35,146 +36,137 @@ impl Weight {
     }
 }
 
-/// Weighs every table of a namespace on this node, in the order of the schema. `samples` is the number of rows
-/// per table that the server is asked about; 0 asks about all. O(keys of the database).
+/// Weighs every table of a namespace in the selected database, in the order of the schema. `samples` is the number of
+/// rows per table that the server is asked about; 0 asks about all. O(tables), and O(elements) of the lists and sorted
+/// sets that have changed since the last time.
 ///
 /// # Errors
-/// The server's own.
+/// TRYAGAIN while the catalog is being made; the server's own.
 pub fn weigh(
     context: &Context<'_>,
     namespace: &[u8],
     samples: usize,
 ) -> Outcome<Vec<(&'static Table, Weight)>> {
-    let mut tables: Vec<(&'static Table, Weight, Sample)> =
-        TABLES.iter().map(|table| (table, Weight::default(), Sample::new(samples))).collect();
-    let mut failure = None;
-    context.each_key(&[namespace, b":"].concat(), |key| {
-        if let Err(error) = account(context, namespace, key, &mut tables) {
-            // A node of a cluster also has keys that are on their way to it, which another node still answers for.
-            if !context.in_cluster() {
-                failure.get_or_insert(error);
-            } else if context.follows() {
-                failure.get_or_insert(Failure::refused("a replica in a cluster answers this after READONLY"));
-            }
-        }
-    });
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    let mut weights = Vec::with_capacity(tables.len());
-    for (table, mut weight, sample) in tables {
-        weight.allocated_bytes = sample.extrapolate(context, weight.payload_bytes)?;
-        weights.push((table, weight));
-    }
-    Ok(weights)
+    rebuild::ready(context, None)?;
+    TABLES.iter().map(|table| Ok((table, weigh_table(context, namespace, table, samples)?))).collect()
 }
 
-fn account(
+fn weigh_table(
     context: &Context<'_>,
     namespace: &[u8],
-    key: &[u8],
-    tables: &mut [(&'static Table, Weight, Sample)],
-) -> Outcome<()> {
-    let Some(address) = keyspace::locate(key).filter(|found| found.namespace == namespace) else {
-        return Ok(());
+    table: &'static Table,
+    samples: usize,
+) -> Outcome<Weight> {
+    let database = context.database();
+    count_elements(context, namespace, table)?;
+    let size = if samples == 0 { usize::MAX } else { samples };
+    let (totals, forms, beside) = catalog::with(|catalog| {
+        let rows = catalog.rows(database, namespace, table);
+        let totals = rows.map_or_else(Default::default, |rows| rows.totals(context.now_ms()));
+        let forms: Vec<_> = rows.map(|rows| shares(rows.samples(size), size)).unwrap_or_default();
+        let beside: Vec<_> = catalog.beside(database, namespace, table).map(<[u8]>::to_vec).collect();
+        (totals, forms, beside)
+    });
+    let mut weight = Weight {
+        rows: totals.rows,
+        payload_bytes: usize::try_from(totals.payload_bytes).unwrap_or(usize::MAX),
+        expiring: totals.expiring,
+        ..Weight::default()
     };
-    let entry = tables.iter_mut().find(|(table, ..)| table.name == address.table.name);
-    let Some((table, weight, sample)) = entry else { return Ok(()) };
-    let single = table.shape == Shape::Single;
-    match address.place {
-        Place::Reserved(_) | Place::Side(..) => weight.index_bytes += usage(context, key)?,
-        Place::Table if !single => {}
-        Place::Row(_) if single => {}
-        Place::Row(_) | Place::Table => {
-            let (key_type, expires) = {
-                let row = context.peek(key);
-                (row.key_type(), row.expires_at().is_some())
-            };
-            let Some(content) = content(context, table, key, key_type)? else { return Ok(()) };
-            let payload = key.len() + content;
-            weight.rows += 1;
-            weight.payload_bytes += payload;
-            weight.expiring += usize::from(expires);
-            sample.consider(key, payload);
+    for form in forms {
+        let mut measured = Vec::with_capacity(form.picked.len());
+        for (id, payload) in form.picked {
+            // A row whose time is up takes nothing any more.
+            if let Some(allocated) = usage(context, &key_in(namespace, table, &id))? {
+                measured.push((payload, allocated));
+            }
         }
+        let allocated = estimate::allocated(form.rows, form.payload_bytes, &measured);
+        weight.allocated_bytes += usize::try_from(allocated).unwrap_or(usize::MAX);
+    }
+    for key in beside {
+        weight.index_bytes += usize::try_from(usage(context, &key)?.unwrap_or(0)).unwrap_or(usize::MAX);
+    }
+    Ok(weight)
+}
+
+/// Rows of one form, and those of them that are measured: id and bytes.
+struct Form {
+    rows: usize,
+    payload_bytes: u64,
+    picked: Vec<(Vec<u8>, u64)>,
+}
+
+/// How many rows of a form are measured at least, as long as it has any.
+const LEAST: usize = 8;
+
+/// Cuts samples down, so that together they have about `size` rows: each form by its share of the bytes.
+fn shares(samples: [catalog::table::Sample<'_>; 3], size: usize) -> Vec<Form> {
+    let total: u64 = samples.iter().map(|sample| sample.payload_bytes).sum::<u64>().max(1);
+    let cut = |sample: catalog::table::Sample<'_>| {
+        let share = size as u128 * u128::from(sample.payload_bytes) / u128::from(total);
+        let wanted = usize::try_from(share).unwrap_or(usize::MAX).max(LEAST);
+        let step = sample.picked.len().div_ceil(wanted).max(1);
+        let picked =
+            sample.picked.iter().step_by(step).map(|(id, payload)| (id.to_vec(), *payload)).collect();
+        Form { rows: sample.rows, payload_bytes: sample.payload_bytes, picked }
+    };
+    samples.into_iter().filter(|sample| sample.rows > 0).map(cut).collect()
+}
+
+/// Counts the bytes of the lists and sorted sets that have changed since the last time.
+fn count_elements(context: &Context<'_>, namespace: &[u8], table: &'static Table) -> Outcome<()> {
+    let database = context.database();
+    let uncounted = catalog::with(|catalog| {
+        catalog.rows(database, namespace, table).map(catalog::table::Rows::uncounted).unwrap_or_default()
+    });
+    for id in uncounted {
+        let key = key_in(namespace, table, &id);
+        let content: usize = {
+            let elements = context.inspect(&key);
+            match elements.key_type() {
+                KeyType::List => elements.elements().map(|element| element.bytes().len()).sum(),
+                KeyType::SortedSet => {
+                    let mut words = Words::with_capacity(4);
+                    words.bytes(&key).number(0).number(-1).bytes(b"WITHSCORES");
+                    let Some(members) = unless_elsewhere(context, context.read(c"ZRANGE", &words))? else {
+                        continue;
+                    };
+                    members.root().iter().map(|item| item.bytes().len()).sum()
+                }
+                // It is gone or replaced: the catalog hears of it.
+                _ => continue,
+            }
+        };
+        catalog::with(|catalog| {
+            if let Some(rows) = catalog.rows_mut(database, namespace, table) {
+                rows.count(&id, (key.len() + content) as u64);
+            }
+        });
     }
     Ok(())
 }
 
-/// The bytes that a row holds; None where the key holds no row of the table: a foreign value, or a stub.
-fn content(context: &Context<'_>, table: &Table, key: &[u8], key_type: KeyType) -> Outcome<Option<usize>> {
-    let read = |command, arguments: &[&[u8]]| -> Outcome<Called> {
-        let mut words = Words::with_capacity(1 + arguments.len());
-        words.bytes(key);
-        arguments.iter().for_each(|argument| {
-            words.bytes(argument);
-        });
-        context.read(command, &words)
-    };
-    let sum = |reply: &Called| reply.root().iter().map(|item| item.bytes().len()).sum();
-    Ok(match (table.shape, key_type) {
-        (Shape::Row, KeyType::Hash) => {
-            let fields = rows::read_named(context, key)?;
-            let pairs = fields.pairs();
-            crate::rules::row::is_row(table, &pairs)
-                .then(|| pairs.iter().map(|(name, value)| name.len() + value.len()).sum())
-        }
-        (Shape::Hash | Shape::StringOrHash, KeyType::Hash) => Some(sum(&read(c"HGETALL", &[])?)),
-        (Shape::String | Shape::StringOrHash, KeyType::String) => Some(context.peek(key).len()),
-        (Shape::List, KeyType::List) => Some(sum(&read(c"LRANGE", &[b"0", b"-1"])?)),
-        (Shape::SortedSet | Shape::Single, KeyType::SortedSet) => {
-            Some(sum(&read(c"ZRANGE", &[b"0", b"-1", b"WITHSCORES"])?))
-        }
-        _ => None,
-    })
-}
-
-/// What the server says that a key takes, with its own default of nested samples.
-fn usage(context: &Context<'_>, key: &[u8]) -> Outcome<usize> {
+/// What the server says that a key takes, with its own default of nested samples. None where there is no such key.
+fn usage(context: &Context<'_>, key: &[u8]) -> Outcome<Option<u64>> {
     let mut words = Words::with_capacity(2);
     words.bytes(b"USAGE").bytes(key);
-    Ok(usize::try_from(context.read(c"MEMORY", &words)?.root().integer()).unwrap_or(0))
+    let reply = unless_elsewhere(context, context.read(c"MEMORY", &words))?;
+    Ok(reply
+        .map(|reply| reply.root().integer())
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .filter(|bytes| *bytes > 0))
 }
 
-/// Some rows of a table, each of all rows with the same probability: a reservoir.
-struct Sample {
-    size: usize,
-    seen: usize,
-    rows: Vec<(Vec<u8>, usize)>,
-    random: u64,
-}
-
-impl Sample {
-    fn new(size: usize) -> Self {
-        // The sequence is fixed: the same data give the same figures.
-        Self { size: if size == 0 { usize::MAX } else { size }, seen: 0, rows: Vec::new(), random: 1 }
-    }
-
-    fn consider(&mut self, key: &[u8], payload: usize) {
-        self.seen += 1;
-        if self.rows.len() < self.size {
-            self.rows.push((key.to_vec(), payload));
-            return;
+/// A node of a cluster also has keys that are on their way to it, which another node still answers for: those are
+/// passed over.
+fn unless_elsewhere<T>(context: &Context<'_>, outcome: Outcome<T>) -> Outcome<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(failure) if !context.in_cluster() => Err(failure),
+        Err(_) if context.follows() => {
+            Err(Failure::refused("a replica in a cluster answers this after READONLY"))
         }
-        // A linear congruential generator with the multiplier and increment of Knuth's MMIX.
-        self.random =
-            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let place = usize::try_from(self.random >> 33).unwrap_or(0) % self.seen;
-        if let Some(row) = self.rows.get_mut(place) {
-            *row = (key.to_vec(), payload);
-        }
-    }
-
-    fn extrapolate(&self, context: &Context<'_>, payload_bytes: usize) -> Outcome<usize> {
-        let (mut allocated, mut payload) = (0, 0);
-        for (key, bytes) in &self.rows {
-            allocated += usage(context, key)?;
-            payload += bytes;
-        }
-        if payload == 0 || payload == payload_bytes {
-            return Ok(allocated);
-        }
-        let exact = allocated as u128 * payload_bytes as u128 / payload as u128;
-        Ok(usize::try_from(exact).unwrap_or(usize::MAX))
+        Err(_) => Ok(None),
     }
 }

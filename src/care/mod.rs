@@ -1,3 +1,5 @@
 //! What keeps a task store healthy: accounting, and what is built on it.
 
+pub mod alert;
+pub mod audit;
 pub mod memory;

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use super::arguments::Arguments;
 use super::syntax::{COUNT as HOW_MANY, TABLE_KEY};
 use super::target;
+use crate::catalog::lists::Position;
+use crate::catalog::select::{Filter, Selection};
+use crate::catalog::table::Rows;
+use crate::catalog::{self, rebuild};
 use crate::errors::{Failure, Outcome};
 use crate::keyspace::{check_id, Address};
-use crate::rules::page::{self, Page, Position};
-use crate::rules::prune;
-use crate::schema::{Field, Kind as FieldKind, Order, Table};
+use crate::schema::{Kind as FieldKind, Order, Table};
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, Reply};
-use crate::store::listing::{self, Filter, Row};
 use crate::store::rows;
 
 /// How many rows a page has by default.
@@ -36,7 +37,8 @@ pub const LIST: Command = Command {
     name: "MIROIR.LIST",
     entry: entry(list),
     summary: "Lists rows of a table, a page at a time.",
-    complexity: "O(N log N), N the number of rows of the table.",
+    complexity: "O(log N + M), N the number of rows of the table and M those of the page; with several values of a field \
+                 also their number.",
     since: "0.1.0",
     access: Access::Read,
     fast: false,
@@ -75,7 +77,7 @@ fn list(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         if arguments.take_word("WHERE") {
             condition(address.table, &mut arguments, &mut filter)?;
         } else if after.is_none() && arguments.take_word("AFTER") {
-            after = Some(position(context, &address, &mut arguments)?);
+            after = Some(position(&address, &mut arguments)?);
         } else if limit.is_none() && arguments.take_word("LIMIT") {
             let offset = arguments.size("offset", 0..=i64::MAX)?;
             limit = Some((offset, arguments.size("count", 0..=LARGEST_PAGE)?));
@@ -86,34 +88,57 @@ fn list(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         }
     }
 
-    let order = address.table.order;
-    let mut positions = Vec::new();
-    listing::each(context, &address, &filter, |row| positions.push(position_of(order, row)))?;
+    rebuild::ready(context, Some(address.namespace))?;
+    let now = context.now_ms();
     let (offset, count) = limit.unwrap_or((0, DEFAULT_PAGE));
-    let ids = page::cut(order, positions, &Page { after, offset, count });
+    let ids = with_rows(context, &address, |rows| -> Outcome<Vec<Vec<u8>>> {
+        let gone = |after: &After<'_>| gone(&address, after.id);
+        let Some(rows) = rows else {
+            // Where there are no rows, none can have been the last of a page.
+            return match &after {
+                Some(after @ After { at: None, .. }) => Err(gone(after)),
+                _ => Ok(Vec::new()),
+            };
+        };
+        let after = match &after {
+            None => None,
+            Some(After { id, at: Some(order) }) => Some(Position { order: *order, id }),
+            Some(after) => Some(rows.position(after.id, now).ok_or_else(|| gone(after))?),
+        };
+        let slots = Selection::new(rows, &filter, now).page(after, offset, count);
+        Ok(slots.into_iter().map(|slot| rows.slab().id(slot).to_vec()).collect())
+    })?;
     if ids_only {
         return Ok(Reply::Array(ids.into_iter().map(Reply::Bulk).collect()));
     }
-    ids.into_iter().map(|id| with_row(context, &address, id)).collect::<Outcome<Vec<_>>>().map(Reply::Array)
+    ids.into_iter()
+        .map(|id| with_fields(context, &address, id))
+        .collect::<Outcome<Vec<_>>>()
+        .map(Reply::Array)
 }
 
-fn with_row(context: &Context<'_>, address: &Address<'_>, id: Vec<u8>) -> Outcome<Reply> {
+/// Looks at the rows of a table, if it has any.
+fn with_rows<T>(context: &Context<'_>, address: &Address<'_>, look: impl FnOnce(Option<&Rows>) -> T) -> T {
+    let database = context.database();
+    catalog::with(|catalog| look(catalog.rows(database, address.namespace, address.table)))
+}
+
+fn with_fields(context: &Context<'_>, address: &Address<'_>, id: Vec<u8>) -> Outcome<Reply> {
     let fields = rows::read_named(context, &address.row(&id))?;
     let row =
         fields.pairs().into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect();
     Ok(Reply::Array(vec![Reply::Bulk(id), Reply::Map(row)]))
 }
 
-fn position_of(order: Order, row: &Row<'_>) -> Position {
-    Position { time: order.field().map_or(0, |field| row.time(field)), id: row.id.to_vec() }
+/// The position behind which a page begins.
+struct After<'a> {
+    id: &'a [u8],
+    /// What the row is, or was, ordered by; None where the row itself has to say it.
+    at: Option<i64>,
 }
 
 /// Reads `id [AT time]`, behind AFTER.
-fn position(
-    context: &Context<'_>,
-    address: &Address<'_>,
-    arguments: &mut Arguments<'_>,
-) -> Outcome<Position> {
+fn position<'a>(address: &Address<'_>, arguments: &mut Arguments<'a>) -> Outcome<After<'a>> {
     let id = arguments.next("AFTER")?.bytes();
     check_id(address.table, id).map_err(|expected| Failure::argument("AFTER", expected, Some(id)))?;
     let order = address.table.order;
@@ -122,22 +147,16 @@ fn position(
             let expected = format_args!("none: {} is ordered by id", address.table.name).to_string();
             return Err(Failure::argument("AT", expected, Some(arguments.next("AT")?.bytes())));
         }
-        let time = arguments.integer("AT", 0..=i64::MAX)?;
-        return Ok(Position { time, id: id.to_vec() });
+        return Ok(After { id, at: Some(arguments.integer("AT", 0..=i64::MAX)?) });
     }
     // In a table ordered by id the id alone is the position, whether or not the row is still there.
-    if order == Order::Id {
-        return Ok(Position { time: 0, id: id.to_vec() });
-    }
-    let row = listing::look(context, address, id).ok_or_else(|| {
-        let field = order.field().unwrap_or_default();
-        Failure::argument(
-            "AFTER",
-            format_args!("a row that is not gone, or AT and the {field} that it had"),
-            Some(id),
-        )
-    })?;
-    Ok(position_of(order, &row))
+    Ok(After { id, at: (order == Order::Id).then_some(0) })
+}
+
+fn gone(address: &Address<'_>, id: &[u8]) -> Failure {
+    let field = address.table.order.field().unwrap_or_default();
+    let expected = format_args!("a row that is not gone, or AT and the {field} that it had").to_string();
+    Failure::argument("AFTER", expected, Some(id))
 }
 
 /// MIROIR.COUNT.
@@ -145,7 +164,7 @@ pub const COUNT: Command = Command {
     name: "MIROIR.COUNT",
     entry: entry(count),
     summary: "Counts rows of a table, all together or by the values of a field.",
-    complexity: "O(N), N the number of rows of the table.",
+    complexity: "O(1) for one value a field; O(V) for V values, of WHERE or of BY.",
     since: "0.1.0",
     access: Access::Read,
     fast: false,
@@ -170,16 +189,23 @@ fn count(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         }
     }
 
-    let Some(by) = by else {
-        let mut rows = 0;
-        listing::each(context, &address, &filter, |_| rows += 1)?;
-        return Ok(Reply::count(rows));
-    };
-    let mut counts = BTreeMap::<Vec<u8>, usize>::new();
-    listing::each(context, &address, &filter, |row| {
-        *counts.entry(row.value(by).unwrap_or_default()).or_default() += 1;
-    })?;
-    Ok(Reply::Map(counts.into_iter().map(|(value, rows)| (Reply::Bulk(value), Reply::count(rows))).collect()))
+    rebuild::ready(context, Some(address.namespace))?;
+    let now = context.now_ms();
+    with_rows(context, &address, |rows| {
+        let count = |filter: &Filter| rows.map_or(0, |rows| Selection::new(rows, filter, now).count());
+        let total = count(&filter);
+        let Some(by) = by else { return Ok(Reply::count(total)) };
+        let mut counts = BTreeMap::<&[u8], usize>::new();
+        let values = rows.into_iter().flat_map(|rows| rows.lists().values_of(by));
+        for (value, _) in values {
+            counts.insert(value, count(&filter.only(by, value)));
+        }
+        // Rows without the field count as those with the empty value.
+        let without = total - counts.values().sum::<usize>();
+        *counts.entry(b"").or_default() += without;
+        let counts = counts.into_iter().filter(|(_, rows)| *rows > 0);
+        Ok(Reply::Map(counts.map(|(value, rows)| (Reply::bulk(value), Reply::count(rows))).collect()))
+    })
 }
 
 /// MIROIR.PRUNE.
@@ -187,7 +213,7 @@ pub const PRUNE: Command = Command {
     name: "MIROIR.PRUNE",
     entry: entry(prune),
     summary: "Deletes the oldest rows that have come to an end: tasks by created_at, jobs by finished_at.",
-    complexity: "O(N log N), N the number of rows of the table.",
+    complexity: "O(M log N), N the number of rows of the table and M those deleted.",
     since: "0.1.0",
     access: Access::Shrink,
     fast: false,
@@ -205,10 +231,9 @@ fn prune(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let key = arguments.next("table-key")?;
     let address = target::table(context, key)?;
-    let rule = address
-        .table
-        .prune
-        .ok_or_else(|| Failure::key(key.bytes(), "the table key of tasks|jobs, whose rows come to an end"))?;
+    if address.table.prune.is_none() {
+        return Err(Failure::key(key.bytes(), "the table key of tasks|jobs, whose rows come to an end"));
+    }
     let mut before = None;
     let mut limit = None;
     while !arguments.is_empty() {
@@ -222,14 +247,12 @@ fn prune(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     }
     let before = before.ok_or_else(|| Failure::argument("BEFORE", "a time in ms", None))?;
 
-    let mut dated = Vec::new();
-    listing::each(context, &address, &Filter::default(), |row| {
-        let value_of = |name: &'static str| row.value(address.table.field(name.as_bytes())?);
-        if let Some(time) = prune::dated(&rule, value_of) {
-            dated.push((time, row.id.to_vec()));
-        }
-    })?;
-    let ids = prune::batch(dated, before, limit.unwrap_or(DEFAULT_PRUNE));
+    rebuild::ready(context, Some(address.namespace))?;
+    let now = context.now_ms();
+    let limit = limit.unwrap_or(DEFAULT_PRUNE);
+    let ids = with_rows(context, &address, |rows| {
+        rows.map_or_else(Vec::new, |rows| rows.ended_before(before, limit, now))
+    });
     for id in &ids {
         rows::check_deletable(context, &address, id)?;
     }
@@ -241,19 +264,21 @@ fn prune(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 
 /// Reads `field value`, behind WHERE.
 fn condition(table: &'static Table, arguments: &mut Arguments<'_>, filter: &mut Filter) -> Outcome<()> {
-    let field = filterable("WHERE", table, arguments.next("WHERE")?.bytes())?;
-    let value = arguments.next(field.name())?.bytes();
+    let filter_position = filterable("WHERE", table, arguments.next("WHERE")?.bytes())?;
+    let name = table.filters[filter_position];
+    let value = arguments.next(name)?.bytes();
+    let kind = table.field(name.as_bytes()).map_or(FieldKind::Text, |field| field.kind);
     // A word that the field can never hold is a slip of the pen, not a question.
-    if matches!(field.kind, FieldKind::OneOf(_) | FieldKind::Flag) && !field.kind.accepts(value) {
-        return Err(Failure::field(table.name, field.name(), field.kind.expected(), Some(value)));
+    if matches!(kind, FieldKind::OneOf(_) | FieldKind::Flag) && !kind.accepts(value) {
+        return Err(Failure::field(table.name, name, kind.expected(), Some(value)));
     }
-    filter.allow(field, value);
+    filter.allow(filter_position, value);
     Ok(())
 }
 
-fn filterable(option: &str, table: &'static Table, name: &[u8]) -> Outcome<&'static Field> {
-    let known = table.filters.iter().find(|known| known.as_bytes() == name);
-    known.and_then(|name| table.field(name.as_bytes())).ok_or_else(|| {
+/// The position of a field among the table's filters.
+fn filterable(option: &str, table: &'static Table, name: &[u8]) -> Outcome<usize> {
+    table.filters.iter().position(|known| known.as_bytes() == name).ok_or_else(|| {
         let expected = match table.filters {
             [] => format!("no {option}: table {} has no field to select by", table.name),
             fields => format!("one of {} in table {}", fields.join("|"), table.name),

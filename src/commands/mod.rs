@@ -8,6 +8,7 @@ mod cdc;
 mod cursors;
 #[cfg(feature = "debug-command")]
 mod debug;
+pub mod info;
 mod leases;
 mod lists;
 pub mod reference;
@@ -49,7 +50,7 @@ pub const FAMILIES: &[Family] = &[
         title: "CDC overflow",
         commands: &[cdc::PUSH, cdc::POP, cdc::PEEK, cdc::ACK, cdc::TRIM, cdc::STAT, cursors::ADVANCE],
     },
-    Family { title: "Accounting", commands: &[care::MEMORY] },
+    Family { title: "Accounting and care", commands: &[care::MEMORY, care::AUDIT] },
 ];
 
 /// Commands that only builds for tests have.

@@ -2,9 +2,9 @@
 
 pub mod alias;
 pub mod budget;
+pub mod estimate;
 pub mod expiry;
 pub mod lease;
-pub mod page;
 pub mod prune;
 pub mod row;
 pub mod runs;

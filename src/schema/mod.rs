@@ -28,6 +28,8 @@ pub struct Table {
     pub order: Order,
     /// How long a row lives by default, in ms, for tables whose rows expire.
     pub life_ms: Option<i64>,
+    /// What MIROIR.AUDIT gives a key that lost its TTL to live, in ms, for structures that are no rows and always expire.
+    pub lapse_ms: Option<i64>,
     /// The fields that LIST and COUNT can select by.
     pub filters: &'static [&'static str],
     /// What may not happen to a row.
@@ -200,6 +202,12 @@ impl Field {
 }
 
 impl Table {
+    /// Its place among all tables.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        TABLES.iter().position(|table| table.segment == self.segment).unwrap_or_default()
+    }
+
     /// The field of this name.
     #[must_use]
     pub fn field(&self, name: &[u8]) -> Option<&'static Field> {
@@ -210,6 +218,12 @@ impl Table {
     #[must_use]
     pub fn position(&self, name: &[u8]) -> Option<usize> {
         self.fields.iter().position(|field| field.name.to_bytes() == name)
+    }
+
+    /// How long a key of it lives when nothing says more, in ms; None for keys that may stay.
+    #[must_use]
+    pub fn must_expire_ms(&self) -> Option<i64> {
+        self.life_ms.or(self.lapse_ms)
     }
 
     /// The field that holds the end of a row's life.

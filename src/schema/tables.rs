@@ -12,6 +12,12 @@ const SESSION_LIFE_MS: i64 = 900_000;
 const IDEMPOTENCY_LIFE_MS: i64 = 86_400_000;
 /// How long an admin session lives: 1 hour.
 const ADMIN_SESSION_LIFE_MS: i64 = 3_600_000;
+/// How long a leader lease lives: 30 s.
+const LEASE_LAPSE_MS: i64 = 30_000;
+/// The windows of the rate limits, and the life of an observation: 60 s.
+const MINUTE_MS: i64 = 60_000;
+/// How long the register of pods outlives the last beat: 300 s.
+const PODS_LAPSE_MS: i64 = 300_000;
 
 const ROW_FAMILY: &str = "MIROIR.PUT, MIROIR.GET and their siblings";
 
@@ -25,6 +31,7 @@ const PLAIN: Table = Table {
     fields: &[],
     order: Order::Id,
     life_ms: None,
+    lapse_ms: None,
     filters: &[],
     guards: &[],
     prune: None,
@@ -169,7 +176,14 @@ pub static TABLES: &[Table] = &[
         }),
         ..PLAIN
     },
-    Table { name: "leader_lease", segment: "lease", shape: Shape::String, family: "MIROIR.LEASE.*", ..PLAIN },
+    Table {
+        name: "leader_lease",
+        segment: "lease",
+        shape: Shape::String,
+        lapse_ms: Some(LEASE_LAPSE_MS),
+        family: "MIROIR.LEASE.*",
+        ..PLAIN
+    },
     Table {
         name: "canaries",
         segment: "canary",
@@ -272,6 +286,7 @@ pub static TABLES: &[Table] = &[
     Table {
         name: "ratelimit_searchui",
         segment: "ratelimit:searchui",
+        lapse_ms: Some(MINUTE_MS),
         shape: Shape::String,
         tagged: false,
         family: "MIROIR.RATELIMIT.*",
@@ -280,6 +295,7 @@ pub static TABLES: &[Table] = &[
     Table {
         name: "ratelimit_adminlogin",
         segment: "ratelimit:adminlogin",
+        lapse_ms: Some(MINUTE_MS),
         shape: Shape::StringOrHash,
         tagged: false,
         family: "MIROIR.LOGIN.*",
@@ -310,11 +326,19 @@ pub static TABLES: &[Table] = &[
     Table {
         name: "search_ui_scoped_key_observed",
         segment: "search_ui_scoped_key_observed",
+        lapse_ms: Some(MINUTE_MS),
         shape: Shape::Hash,
         family: "MIROIR.SCOPEDKEY.*",
         ..PLAIN
     },
-    Table { name: "live_pods", segment: "live_pods", shape: Shape::Single, family: "MIROIR.POD.*", ..PLAIN },
+    Table {
+        name: "live_pods",
+        segment: "live_pods",
+        shape: Shape::Single,
+        lapse_ms: Some(PODS_LAPSE_MS),
+        family: "MIROIR.POD.*",
+        ..PLAIN
+    },
 ];
 
 /// The statuses of a task, in the order in which a task can go through them.

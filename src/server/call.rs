@@ -199,7 +199,8 @@ impl Context<'_> {
     /// Runs a native command that changes data. It is logged and replicated as it stands.
     pub fn write(&self, command: &CStr, words: &Words<'_>) -> Outcome<Called> {
         let _writing = Writing::begin();
-        self.call(command, c"!Ev", words)
+        let format = if self.with_rights_of_client.get() { c"!ECv" } else { c"!Ev" };
+        self.call(command, format, words)
     }
 
     /// Runs a native command that only reads.

@@ -1,6 +1,7 @@
 //! The module's settings, `CONFIG SET miroir.<name>`.
 
-use std::os::raw::{c_char, c_int, c_longlong, c_void};
+use std::ffi::CStr;
+use std::os::raw::{c_char, c_int, c_longlong, c_uint, c_void};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use redis_module::raw;
@@ -8,17 +9,47 @@ use redis_module::raw;
 use super::Context;
 use crate::errors::{Failure, Outcome};
 
-/// The default of `miroir.max-field-bytes`, from the contract: 1 MiB.
-const MAX_FIELD_BYTES_DEFAULT: i64 = 1 << 20;
-/// The server's own limit for a string, `proto-max-bulk-len`.
-const MAX_FIELD_BYTES_CEILING: i64 = 512 << 20;
+/// A setting that is a number from 0 or more on.
+pub struct Setting {
+    name: &'static CStr,
+    default: i64,
+    least: i64,
+    most: i64,
+    /// Whether its unit is bytes, so that `1mb` is a value of it.
+    is_memory: bool,
+    value: AtomicI64,
+}
 
-static MAX_FIELD_BYTES: AtomicI64 = AtomicI64::new(MAX_FIELD_BYTES_DEFAULT);
+impl Setting {
+    const fn new(name: &'static CStr, default: i64, least: i64, most: i64, is_memory: bool) -> Self {
+        Self { name, default, least, most, is_memory, value: AtomicI64::new(default) }
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        u64::try_from(self.value.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+}
+
+/// The bytes that one field of a row may hold at most: by the contract 1 MiB, and never more than the server's own
+/// limit for a string, `proto-max-bulk-len`.
+pub static MAX_FIELD_BYTES: Setting = Setting::new(c"max-field-bytes", 1 << 20, 1, 512 << 20, true);
+/// From how many bytes of used memory on INFO shows a warning, by the capacity planning.
+pub static MEMORY_WARNING: Setting = Setting::new(c"memory-warning-bytes", 500_000_000, 0, i64::MAX, true);
+/// From how many bytes of used memory on INFO shows that it is critical, by the capacity planning.
+pub static MEMORY_CRITICAL: Setting =
+    Setting::new(c"memory-critical-bytes", 1_000_000_000, 0, i64::MAX, true);
+/// For how many microseconds the catalog is compared with the keys each time that the server does its periodic work;
+/// 0 is never. By default that is half a per cent of the time, at the default `hz`.
+pub static AUDIT_BUDGET: Setting = Setting::new(c"audit-budget-us", 500, 0, 5_000, false);
+
+static SETTINGS: &[&Setting] = &[&MAX_FIELD_BYTES, &MEMORY_WARNING, &MEMORY_CRITICAL, &AUDIT_BUDGET];
 
 /// The bytes that one field of a row may hold, at most.
 #[must_use]
 pub fn max_field_bytes() -> usize {
-    usize::try_from(MAX_FIELD_BYTES.load(Ordering::Relaxed)).unwrap_or(0)
+    usize::try_from(MAX_FIELD_BYTES.get()).unwrap_or(usize::MAX)
 }
 
 /// Registers the settings and takes their values from the server's configuration.
@@ -26,26 +57,8 @@ pub fn max_field_bytes() -> usize {
 /// # Errors
 /// When the server refuses a setting, or a value in its configuration file.
 pub fn register(context: &Context<'_>) -> Outcome<()> {
-    // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
-    let numeric = unsafe { raw::RedisModule_RegisterNumericConfig };
-    let numeric = numeric.ok_or_else(|| Failure::internal("no module configuration"))?;
-    // SAFETY: called while the module loads; name and callbacks live as long as the library.
-    let status = unsafe {
-        numeric(
-            context.as_ptr(),
-            c"max-field-bytes".as_ptr(),
-            MAX_FIELD_BYTES_DEFAULT,
-            raw::REDISMODULE_CONFIG_MEMORY,
-            1,
-            MAX_FIELD_BYTES_CEILING,
-            Some(get_number),
-            Some(set_number),
-            None,
-            (&raw const MAX_FIELD_BYTES).cast_mut().cast::<c_void>(),
-        )
-    };
-    if status != raw::REDISMODULE_OK as c_int {
-        return Err(Failure::internal("the server refused the setting max-field-bytes"));
+    for setting in SETTINGS {
+        register_one(context, setting)?;
     }
     // SAFETY: a read of a function pointer; present wherever settings can be registered.
     let load = unsafe { raw::RedisModule_LoadConfigs };
@@ -57,9 +70,37 @@ pub fn register(context: &Context<'_>) -> Outcome<()> {
     Ok(())
 }
 
+fn register_one(context: &Context<'_>, setting: &'static Setting) -> Outcome<()> {
+    // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+    let numeric = unsafe { raw::RedisModule_RegisterNumericConfig };
+    let numeric = numeric.ok_or_else(|| Failure::internal("no module configuration"))?;
+    let flags =
+        if setting.is_memory { raw::REDISMODULE_CONFIG_MEMORY } else { raw::REDISMODULE_CONFIG_DEFAULT };
+    // SAFETY: called while the module loads; name and callbacks live as long as the library.
+    let status = unsafe {
+        numeric(
+            context.as_ptr(),
+            setting.name.as_ptr(),
+            setting.default,
+            flags as c_uint,
+            setting.least,
+            setting.most,
+            Some(get_number),
+            Some(set_number),
+            None,
+            (&raw const *setting).cast_mut().cast::<c_void>(),
+        )
+    };
+    if status != raw::REDISMODULE_OK as c_int {
+        let name = setting.name.to_string_lossy();
+        return Err(Failure::internal(format_args!("the server refused the setting {name}")));
+    }
+    Ok(())
+}
+
 extern "C" fn get_number(_name: *const c_char, setting: *mut c_void) -> c_longlong {
-    // SAFETY: `register` passes the address of a static AtomicI64.
-    unsafe { setting.cast::<AtomicI64>().as_ref() }.map_or(0, |setting| setting.load(Ordering::Relaxed))
+    // SAFETY: `register_one` passes the address of a static Setting.
+    unsafe { setting.cast::<Setting>().as_ref() }.map_or(0, |setting| setting.value.load(Ordering::Relaxed))
 }
 
 extern "C" fn set_number(
@@ -68,9 +109,9 @@ extern "C" fn set_number(
     setting: *mut c_void,
     _error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
-    // SAFETY: `register` passes the address of a static AtomicI64.
-    if let Some(setting) = unsafe { setting.cast::<AtomicI64>().as_ref() } {
-        setting.store(value, Ordering::Relaxed);
+    // SAFETY: `register_one` passes the address of a static Setting.
+    if let Some(setting) = unsafe { setting.cast::<Setting>().as_ref() } {
+        setting.value.store(value, Ordering::Relaxed);
     }
     raw::REDISMODULE_OK as c_int
 }

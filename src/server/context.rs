@@ -1,14 +1,19 @@
 //! What a handler sees of the server while its command runs.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use redis_module::raw;
 
+use super::clock;
+
 /// The context of one command or one callback. It lives only as long as that call.
 pub struct Context<'a> {
     pointer: NonNull<raw::RedisModuleCtx>,
+    /// Whether native commands need the rights of the client.
+    pub(super) with_rights_of_client: Cell<bool>,
     lifetime: PhantomData<&'a raw::RedisModuleCtx>,
 }
 
@@ -16,7 +21,8 @@ impl Context<'_> {
     /// # Safety
     /// `pointer` is null or a context of the server that stays valid for 'a; the call is on the main thread.
     pub(super) unsafe fn from_ptr(pointer: *mut raw::RedisModuleCtx) -> Option<Self> {
-        NonNull::new(pointer).map(|pointer| Self { pointer, lifetime: PhantomData })
+        let with_rights_of_client = Cell::new(false);
+        NonNull::new(pointer).map(|pointer| Self { pointer, with_rights_of_client, lifetime: PhantomData })
     }
 
     pub(super) fn as_ptr(&self) -> *mut raw::RedisModuleCtx {
@@ -24,20 +30,9 @@ impl Context<'_> {
     }
 
     /// The server's clock in ms since the epoch. Read it once per command.
-    ///
-    /// Prefers the time that the server itself uses to decide about expiry within this command (Redis 7.2 and
-    /// later, Valkey), so that a deadline computed here and the server's own view never differ.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        // SAFETY: a read of a function pointer; null where the server does not have it.
-        if let Some(cached_microseconds) = unsafe { raw::RedisModule_CachedMicroseconds } {
-            // SAFETY: takes nothing, reads a cached number.
-            return unsafe { cached_microseconds() } / 1000;
-        }
-        // SAFETY: a read of a function pointer that the server's init has set.
-        let Some(milliseconds) = (unsafe { raw::RedisModule_Milliseconds }) else { return 0 };
-        // SAFETY: takes nothing, reads the clock.
-        unsafe { milliseconds() }
+        clock::now_ms()
     }
 
     fn has_flag(&self, flag: u32) -> bool {
@@ -66,6 +61,12 @@ impl Context<'_> {
         self.has_flag(raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_LOADING)
     }
 
+    /// From here on native commands that write need what the client itself would need to run them. For commands that
+    /// write to keys which the client did not name, so that its rights were not checked.
+    pub fn write_with_rights_of_client(&self) {
+        self.with_rights_of_client.set(true);
+    }
+
     /// The number of the selected database.
     #[must_use]
     pub fn database(&self) -> i32 {
@@ -73,6 +74,44 @@ impl Context<'_> {
         let Some(selected) = (unsafe { raw::RedisModule_GetSelectedDb }) else { return 0 };
         // SAFETY: the context is live.
         unsafe { selected(self.as_ptr()) }
+    }
+
+    /// Runs `act` with another database selected. None where there is no such database.
+    pub fn in_database<T>(&self, database: i32, act: impl FnOnce() -> T) -> Option<T> {
+        let selected = self.database();
+        if selected != database && !self.select(database) {
+            return None;
+        }
+        let result = act();
+        if selected != database {
+            self.select(selected);
+        }
+        Some(result)
+    }
+
+    fn select(&self, database: i32) -> bool {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let Some(select) = (unsafe { raw::RedisModule_SelectDb }) else { return false };
+        // SAFETY: the context is live; a number that does not exist is refused.
+        unsafe { select(self.as_ptr(), database) == raw::REDISMODULE_OK as i32 }
+    }
+
+    /// How many keys the selected database holds.
+    #[must_use]
+    pub fn keys_of_database(&self) -> u64 {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let Some(size) = (unsafe { raw::RedisModule_DbSize }) else { return 0 };
+        // SAFETY: the context is live.
+        unsafe { size(self.as_ptr()) }
+    }
+
+    /// Whether nothing may be written now, because the server hands its data over (CLIENT PAUSE, FAILOVER).
+    #[must_use]
+    pub fn must_not_write(&self) -> bool {
+        // SAFETY: a read of a function pointer; Redis 6.0 and later have it.
+        let Some(avoid) = (unsafe { raw::RedisModule_AvoidReplicaTraffic }) else { return false };
+        // SAFETY: takes nothing, reads a state of the server.
+        self.follows() || unsafe { avoid() != 0 }
     }
 
     /// Writes a warning to the server's log, under the module's name.

@@ -16,9 +16,19 @@ pub enum DatabaseEvent {
     Flushed(Option<i32>),
     /// Two databases changed places.
     Swapped(i32, i32),
-    /// Anything may be different: the server began to load its data, from disk or from its master, or it became
-    /// a master or a replica.
-    Replaced,
+    /// The server begins to load its data, from disk or from its master.
+    LoadBegins,
+    /// The data are loaded, or could not be.
+    LoadEnds,
+    /// The server begins to load a data set of its master beside its own, which it goes on serving.
+    LoadBesideBegins,
+    /// The data set that was loaded beside took the place of the server's own, or was thrown away.
+    LoadBesideEnds {
+        /// Whether the data are others now.
+        replaced: bool,
+    },
+    /// The server became a master or a replica.
+    RoleChanged,
 }
 
 /// Calls `handler` with the name of the event and of the key after each change of a key, whoever made it.
@@ -33,7 +43,11 @@ where
     const KINDS: u32 = raw::REDISMODULE_NOTIFY_GENERIC as u32
         | raw::REDISMODULE_NOTIFY_STRING as u32
         | raw::REDISMODULE_NOTIFY_LIST as u32
+        | raw::REDISMODULE_NOTIFY_SET as u32
         | raw::REDISMODULE_NOTIFY_HASH as u32
+        | raw::REDISMODULE_NOTIFY_ZSET as u32
+        | raw::REDISMODULE_NOTIFY_MODULE as u32
+        | raw::REDISMODULE_NOTIFY_LOADED as u32
         | raw::REDISMODULE_NOTIFY_EXPIRED as u32
         | raw::REDISMODULE_NOTIFY_EVICTED as u32;
     // SAFETY: a read of a function pointer that the server's init has set.
@@ -78,7 +92,7 @@ where
 /// When the server refuses a subscription.
 pub fn on_database_event<F>(context: &Context<'_>, _handler: F) -> Outcome<()>
 where
-    F: Fn(DatabaseEvent) + Copy + 'static,
+    F: Fn(&Context<'_>, DatabaseEvent) + Copy + 'static,
 {
     const { assert!(size_of::<F>() == 0, "a handler is a plain function, not a closure over data") };
     // SAFETY: a read of a function pointer that the server's init has set.
@@ -88,6 +102,7 @@ where
         raw::REDISMODULE_EVENT_FLUSHDB,
         raw::REDISMODULE_EVENT_SWAPDB,
         raw::REDISMODULE_EVENT_LOADING,
+        raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD,
         raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
     ] {
         // SAFETY: called while the module loads; the callback is a function of this library.
@@ -100,20 +115,23 @@ where
 }
 
 extern "C" fn database_event<F>(
-    _context: *mut raw::RedisModuleCtx,
+    context: *mut raw::RedisModuleCtx,
     event: raw::RedisModuleEvent,
     subevent: u64,
     data: *mut c_void,
 ) where
-    F: Fn(DatabaseEvent) + Copy + 'static,
+    F: Fn(&Context<'_>, DatabaseEvent) + Copy + 'static,
 {
     guard(|| {
+        // SAFETY: the server's context is valid during the callback.
+        let context = unsafe { Context::from_ptr(context) };
         // SAFETY: the event's id says which structure `data` points to, and it is valid during the callback.
-        if let Some(event) = unsafe { understand(event.id, subevent, data) } {
+        let event = unsafe { understand(event.id, subevent, data) };
+        if let (Some(context), Some(event)) = (context, event) {
             // SAFETY: `on_database_event` accepts only types without data, of which any aligned pointer is a
             // value.
             let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
-            handler(event);
+            handler(&context, event);
         }
     });
 }
@@ -133,11 +151,54 @@ unsafe fn understand(id: u64, subevent: u64, data: *mut c_void) -> Option<Databa
             Some(DatabaseEvent::Swapped(info.dbnum_first, info.dbnum_second))
         }
         raw::REDISMODULE_EVENT_LOADING if subevent < raw::REDISMODULE_SUBEVENT_LOADING_ENDED => {
-            Some(DatabaseEvent::Replaced)
+            Some(DatabaseEvent::LoadBegins)
         }
-        raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED => Some(DatabaseEvent::Replaced),
+        raw::REDISMODULE_EVENT_LOADING => Some(DatabaseEvent::LoadEnds),
+        raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD => Some(match subevent {
+            raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_STARTED => DatabaseEvent::LoadBesideBegins,
+            raw::REDISMODULE_SUBEVENT_REPL_ASYNC_LOAD_COMPLETED => {
+                DatabaseEvent::LoadBesideEnds { replaced: true }
+            }
+            _ => DatabaseEvent::LoadBesideEnds { replaced: false },
+        }),
+        raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED => Some(DatabaseEvent::RoleChanged),
         _ => None,
     }
+}
+
+/// Calls `handler` from the server's periodic work, `hz` times a second.
+///
+/// # Errors
+/// When the server refuses the subscription.
+pub fn on_cron<F>(context: &Context<'_>, _handler: F) -> Outcome<()>
+where
+    F: Fn(&Context<'_>) + Copy + 'static,
+{
+    const { assert!(size_of::<F>() == 0, "a handler is a plain function, not a closure over data") };
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let subscribe = unsafe { raw::RedisModule_SubscribeToServerEvent };
+    let subscribe = subscribe.ok_or_else(|| Failure::internal("no server events"))?;
+    let event = raw::RedisModuleEvent { id: raw::REDISMODULE_EVENT_CRON_LOOP, dataver: 1 };
+    // SAFETY: called while the module loads; the callback is a function of this library.
+    expect_ok(unsafe { subscribe(context.as_ptr(), event, Some(cron::<F>)) }, "the cron event")
+}
+
+extern "C" fn cron<F>(
+    context: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    _data: *mut c_void,
+) where
+    F: Fn(&Context<'_>) + Copy + 'static,
+{
+    guard(|| {
+        // SAFETY: the server's context is valid during the callback.
+        if let Some(context) = unsafe { Context::from_ptr(context) } {
+            // SAFETY: `on_cron` accepts only types without data, of which any aligned pointer is a value.
+            let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
+            handler(&context);
+        }
+    });
 }
 
 fn expect_ok(status: c_int, what: &str) -> Outcome<()> {

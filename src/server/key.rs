@@ -6,6 +6,8 @@ use std::ptr::NonNull;
 
 use redis_module::raw;
 
+use super::entry::guard;
+use super::scan::Cursor;
 use super::{Arg, Context, Text};
 use crate::errors::{Failure, Outcome};
 
@@ -55,6 +57,19 @@ impl Context<'_> {
         self.open_string(name.as_ptr(), (raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH) as i32)
     }
 
+    /// Opens a key by its bytes, for the module's own records: no client and no statistic ever learns of it. A key
+    /// whose time is up is deleted on a master, with the event that belongs to it, and not there on a replica.
+    #[must_use]
+    pub fn inspect(&self, name: &[u8]) -> Key<'_> {
+        // Flags that a server does not know are ignored.
+        const MODE: u32 = raw::REDISMODULE_READ
+            | raw::REDISMODULE_OPEN_KEY_NOTOUCH
+            | raw::REDISMODULE_OPEN_KEY_NOSTATS
+            | raw::REDISMODULE_OPEN_KEY_NONOTIFY;
+        let Some(name) = Text::new(name) else { return Key { pointer: None, lifetime: PhantomData } };
+        self.open_string(name.as_ptr(), MODE as i32)
+    }
+
     fn open_string(&self, name: *mut raw::RedisModuleString, mode: i32) -> Key<'_> {
         // SAFETY: a read of a function pointer that the server's init has set.
         let pointer = unsafe { raw::RedisModule_OpenKey }.and_then(|open| {
@@ -84,6 +99,12 @@ impl Key<'_> {
         let Some(pointer) = self.pointer else { return KeyType::Empty };
         // SAFETY: the handle is open.
         unsafe { type_of(pointer.as_ptr()) }
+    }
+
+    /// Whether there is no key of this name.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.key_type() == KeyType::Empty
     }
 
     /// Errs with WRONGTYPE unless the key holds that type. Answers whether it holds anything at all.
@@ -152,6 +173,31 @@ impl Key<'_> {
         unsafe { Text::owned(value) }
     }
 
+    /// Calls `visit` with the name and the value of every field of a hash whose own time is not up; with nothing where
+    /// the key is no hash.
+    pub fn each_field(&self, mut visit: impl FnMut(&[u8], &[u8])) {
+        if self.key_type() != KeyType::Hash {
+            return;
+        }
+        let Some(pointer) = self.pointer else { return };
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let Some(scan) = (unsafe { raw::RedisModule_ScanKey }) else { return };
+        let Some(cursor) = Cursor::new() else { return };
+        let mut visit: &mut dyn FnMut(&[u8], &[u8]) = &mut visit;
+        let data: *mut &mut dyn FnMut(&[u8], &[u8]) = &mut visit;
+        // SAFETY: handle and cursor are live; `field_found` gets back the pointer to `visit`, which nothing else uses
+        // during the call. Nothing is written meanwhile, so no field is met twice.
+        while unsafe { scan(pointer.as_ptr(), cursor.as_ptr(), Some(field_found), data.cast::<c_void>()) }
+            != 0
+        {}
+    }
+
+    /// The elements of a list, from the tail on: the oldest first, where events are pushed at the head.
+    pub fn elements(&self) -> impl Iterator<Item = Text> + '_ {
+        let length = i64::try_from(self.len()).unwrap_or(i64::MAX);
+        (0..length).map_while(|place| self.element(-1 - place))
+    }
+
     /// The element of a list at an index, 0 at the head, -1 at the tail. Walking in one direction costs O(1)
     /// a step: the server keeps an iterator behind the handle.
     #[must_use]
@@ -167,6 +213,25 @@ impl Key<'_> {
         // SAFETY: the value was made for the caller, who releases it.
         unsafe { Text::owned(value) }
     }
+}
+
+extern "C" fn field_found(
+    _key: *mut raw::RedisModuleKey,
+    field: *mut raw::RedisModuleString,
+    value: *mut raw::RedisModuleString,
+    data: *mut c_void,
+) {
+    guard(|| {
+        // SAFETY: `each_field` passes its own closure, live and unshared during the scan.
+        let visit = unsafe { data.cast::<&mut dyn FnMut(&[u8], &[u8])>().as_mut() };
+        // SAFETY: the field's name is valid during the callback.
+        let field = unsafe { Arg::from_ptr(field) };
+        // SAFETY: the field's value is valid during the callback.
+        let value = unsafe { Arg::from_ptr(value) };
+        if let (Some(visit), Some(field), Some(value)) = (visit, field, value) {
+            visit(field.bytes(), value.bytes());
+        }
+    });
 }
 
 /// # Safety

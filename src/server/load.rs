@@ -8,6 +8,7 @@ use redis_module::raw;
 
 use super::entry::log_panics;
 use super::events::{self, DatabaseEvent};
+use super::info::{self as about, Info};
 use super::register::{self, Command};
 use super::{config, Arg, Context};
 
@@ -34,17 +35,22 @@ pub unsafe fn init<'a>(
 }
 
 /// Starts the module: its settings, its commands, its ears. `key_changed` is called after each change of a key,
-/// `database_changed` after each event of whole databases. None when something was refused; the reason is in the
+/// `database_changed` after each event of whole databases, `cron` now and then,
+/// `info` for every INFO. None when something was refused; the reason is in the
 /// server's log.
-pub fn start<K, D>(
+pub fn start<K, D, C, I>(
     context: &Context<'_>,
     commands: impl Iterator<Item = &'static Command>,
     key_changed: K,
     database_changed: D,
+    cron: C,
+    info: I,
 ) -> Option<()>
 where
     K: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
-    D: Fn(DatabaseEvent) + Copy + 'static,
+    D: Fn(&Context<'_>, DatabaseEvent) + Copy + 'static,
+    C: Fn(&Context<'_>) + Copy + 'static,
+    I: Fn(&mut Info) + Copy + 'static,
 {
     log_panics();
     let started = catch_unwind(AssertUnwindSafe(|| {
@@ -54,7 +60,9 @@ where
             register::register(context, command)?;
         }
         events::on_key_change(context, key_changed)?;
-        events::on_database_event(context, database_changed)
+        events::on_database_event(context, database_changed)?;
+        events::on_cron(context, cron)?;
+        about::on_info(context, info)
     }));
     match started {
         Ok(Ok(())) => Some(()),

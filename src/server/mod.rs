@@ -5,16 +5,19 @@
 
 pub mod alloc;
 pub mod call;
+pub mod clock;
 pub mod config;
 pub mod context;
 pub mod entry;
 pub mod events;
+pub mod info;
 pub mod key;
 pub mod load;
 pub mod register;
 pub mod reply;
 pub mod scan;
 pub mod string;
+pub mod timer;
 
 pub use call::{Called, Words};
 pub use context::Context;

@@ -1,61 +1,102 @@
-//! A walk over all keys of the selected database.
+//! Walks over the keys of a database.
 
 use std::os::raw::c_void;
+use std::ptr::NonNull;
 
 use redis_module::raw;
 
+use super::entry::guard;
 use super::{Arg, Context};
 
-/// What one step of the walk collects.
-struct Collected<'p> {
-    prefix: &'p [u8],
-    names: Vec<Vec<u8>>,
+/// Where a walk stands.
+pub(super) struct Cursor {
+    pointer: NonNull<raw::RedisModuleScanCursor>,
 }
 
-impl Context<'_> {
-    /// Calls `visit` once with the name of every key that begins with `prefix`, in the order of their bytes.
-    /// O(keys of the database). All names are collected first: a look at a key can move others in the
-    /// server's table, and a walk that goes on after that would meet some of them twice.
-    pub fn each_key(&self, prefix: &[u8], mut visit: impl FnMut(&[u8])) {
+// SAFETY: the server's scan functions are called on its main thread alone; the cursor itself is plain memory.
+unsafe impl Send for Cursor {}
+
+impl Cursor {
+    /// At the beginning; None only where no server is running.
+    pub(super) fn new() -> Option<Self> {
         // SAFETY: a read of a function pointer that the server's init has set.
-        let Some(scan) = (unsafe { raw::RedisModule_Scan }) else { return };
-        // SAFETY: a read of a function pointer that the server's init has set.
-        let Some(create) = (unsafe { raw::RedisModule_ScanCursorCreate }) else { return };
-        // SAFETY: a read of a function pointer that the server's init has set.
-        let Some(destroy) = (unsafe { raw::RedisModule_ScanCursorDestroy }) else { return };
-        // SAFETY: takes nothing; destroyed below.
-        let cursor = unsafe { create() };
-        let mut collected = Collected { prefix, names: Vec::new() };
-        loop {
-            let data: *mut Collected<'_> = &mut collected;
-            // SAFETY: context and cursor are live; `collect` gets back the pointer to `collected`, which
-            // nothing else uses during the call.
-            let more = unsafe { scan(self.as_ptr(), cursor, Some(collect), data.cast::<c_void>()) };
-            if more == 0 {
-                break;
-            }
-        }
-        // SAFETY: made above, used no more.
-        unsafe { destroy(cursor) };
-        collected.names.sort_unstable();
-        collected.names.dedup();
-        collected.names.iter().for_each(|name| visit(name));
+        let create = unsafe { raw::RedisModule_ScanCursorCreate }?;
+        // SAFETY: takes nothing; destroyed when dropped.
+        NonNull::new(unsafe { create() }).map(|pointer| Self { pointer })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut raw::RedisModuleScanCursor {
+        self.pointer.as_ptr()
     }
 }
 
-extern "C" fn collect(
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        if let Some(destroy) = unsafe { raw::RedisModule_ScanCursorDestroy } {
+            // SAFETY: made by `new`, used no more.
+            unsafe { destroy(self.pointer.as_ptr()) };
+        }
+    }
+}
+
+/// A walk over all keys of one database, piece by piece. A key that is there all the time is met at least once, as
+/// with SCAN; one that comes or goes meanwhile may be met or not.
+pub struct Walk {
+    cursor: Cursor,
+    names: Vec<Vec<u8>>,
+}
+
+impl Walk {
+    /// A walk that begins. None only where no server is running.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        Cursor::new().map(|cursor| Self { cursor, names: Vec::new() })
+    }
+
+    /// Goes a small piece on, in the selected database, and calls `visit` with the names that pass `wanted`. Answers
+    /// how many keys were met; None at the end. `visit` may do with the keys what it likes.
+    pub fn step(
+        &mut self,
+        context: &Context<'_>,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut visit: impl FnMut(&[u8]),
+    ) -> Option<usize> {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let scan = unsafe { raw::RedisModule_Scan }?;
+        let mut met = 0;
+        let names = &mut self.names;
+        let mut collect = |name: &[u8]| {
+            met += 1;
+            if wanted(name) {
+                names.push(name.to_vec());
+            }
+        };
+        let mut collect: &mut dyn FnMut(&[u8]) = &mut collect;
+        let data: *mut &mut dyn FnMut(&[u8]) = &mut collect;
+        // SAFETY: context and cursor are live; `key_found` gets back the pointer to `collect`, which nothing else uses
+        // during the call.
+        let more =
+            unsafe { scan(context.as_ptr(), self.cursor.as_ptr(), Some(key_found), data.cast::<c_void>()) };
+        // Only now: a look at a key can move others in the server's table.
+        self.names.drain(..).for_each(|name| visit(&name));
+        (more != 0).then_some(met)
+    }
+}
+
+extern "C" fn key_found(
     _context: *mut raw::RedisModuleCtx,
     name: *mut raw::RedisModuleString,
     _key: *mut raw::RedisModuleKey,
     data: *mut c_void,
 ) {
-    // SAFETY: `each_key` passes its own `Collected`, live and unshared during the scan.
-    let collected = unsafe { data.cast::<Collected<'_>>().as_mut() };
-    // SAFETY: the key's name is valid during the callback.
-    let name = unsafe { Arg::from_ptr(name) };
-    if let (Some(collected), Some(name)) = (collected, name) {
-        if name.bytes().starts_with(collected.prefix) {
-            collected.names.push(name.bytes().to_vec());
+    guard(|| {
+        // SAFETY: `step` passes its own closure, live and unshared during the scan.
+        let collect = unsafe { data.cast::<&mut dyn FnMut(&[u8])>().as_mut() };
+        // SAFETY: the key's name is valid during the callback.
+        let name = unsafe { Arg::from_ptr(name) };
+        if let (Some(collect), Some(name)) = (collect, name) {
+            collect(name.bytes());
         }
-    }
+    });
 }

@@ -67,6 +67,12 @@ impl Text {
         unsafe { bytes_of(self.pointer.as_ptr()) }
     }
 
+    /// The string as if it were an argument.
+    #[must_use]
+    pub fn as_arg(&self) -> Arg<'_> {
+        Arg { pointer: self.pointer, lifetime: PhantomData }
+    }
+
     /// # Safety
     /// `pointer` is null, or a string that the module is to release and that was not taken from a context
     /// with automatic memory.

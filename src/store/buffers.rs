@@ -43,6 +43,8 @@ pub struct Buffer<'a> {
     pub span: Span,
     /// The exact sum of the lengths of the events held.
     pub bytes: i64,
+    /// What the byte counter in the database says.
+    pub recorded_bytes: i64,
     /// Its lifetime counters.
     pub totals: Totals,
     /// Whether the counters in the database are not what they should be, even before this command.
@@ -66,7 +68,7 @@ static SEEN: Remembered<Seen> = Remembered::new();
 
 /// Follows a write of somebody else to the list of a buffer. Of a buffer that is not remembered the module takes
 /// nothing for granted anyway.
-pub(super) fn list_changed(context: &Context<'_>, event: &CStr, list: &[u8]) {
+pub fn list_changed(context: &Context<'_>, event: &CStr, list: &[u8]) {
     let change = match event.to_bytes() {
         b"lpush" => Change::HeadPush,
         b"rpop" => Change::TailPop,
@@ -81,12 +83,9 @@ pub(super) fn list_changed(context: &Context<'_>, event: &CStr, list: &[u8]) {
     });
 }
 
-pub(super) fn database_changed(event: DatabaseEvent) {
+/// Follows an event of whole databases.
+pub fn database_changed(event: DatabaseEvent) {
     SEEN.follow(event);
-}
-
-pub(super) fn remembered() -> (usize, usize) {
-    SEEN.size()
 }
 
 impl<'a> Buffer<'a> {
@@ -143,7 +142,8 @@ impl<'a> Buffer<'a> {
             SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes) });
         }
         drop((events, stat));
-        Ok(Self { context, list, bytes_key, stat_key, span, bytes, totals, stale, known })
+        let recorded_bytes = record.bytes;
+        Ok(Self { context, list, bytes_key, stat_key, span, bytes, recorded_bytes, totals, stale, known })
     }
 
     /// Adds events at the head, the last one being the newest, then drops the oldest until `budget` is kept.
@@ -358,8 +358,7 @@ impl Record {
 
 /// The lengths of the events of a list, from the oldest on.
 fn sizes<'k>(events: &'k Key<'_>) -> impl Iterator<Item = i64> + 'k {
-    (0..length_of(events))
-        .map_while(|place| events.element(-1 - place).map(|event| size_of_event(event.bytes())))
+    events.elements().map(|event| size_of_event(event.bytes()))
 }
 
 fn length_of(events: &Key<'_>) -> i64 {

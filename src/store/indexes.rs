@@ -4,8 +4,15 @@ use std::ffi::CStr;
 
 use crate::errors::Outcome;
 use crate::keyspace::Address;
-use crate::schema::Index;
+use crate::schema::{Index, Table};
 use crate::server::{Context, KeyType, Words};
+
+/// Whether a row belongs to the table's subset; None for a table without one. `value_of` reads a field of the row.
+#[must_use]
+pub fn subset_of<'v>(table: &Table, value_of: impl FnOnce(&str) -> Option<&'v [u8]>) -> Option<bool> {
+    let Index::AllAnd(subset) = table.index else { return None };
+    Some(value_of(subset.field) == Some(subset.value.as_bytes()))
+}
 
 /// Checks that the keys of the indexes hold sets or nothing, and can be written.
 ///
@@ -49,14 +56,20 @@ pub fn remove(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcom
     Ok(())
 }
 
-fn subset_key(address: &Address<'_>) -> Option<Vec<u8>> {
+/// The key of the set of the rows that are in the table's subset; None for a table without one.
+#[must_use]
+pub fn subset_key(address: &Address<'_>) -> Option<Vec<u8>> {
     match address.table.index {
         Index::AllAnd(subset) => Some(address.row(subset.suffix.as_bytes())),
         _ => None,
     }
 }
 
-fn change(context: &Context<'_>, command: &CStr, set: &[u8], id: &[u8]) -> Outcome<()> {
+/// Adds a member to a set, or takes it out.
+///
+/// # Errors
+/// The server's own.
+pub fn change(context: &Context<'_>, command: &CStr, set: &[u8], id: &[u8]) -> Outcome<()> {
     let mut words = Words::with_capacity(2);
     words.bytes(set).bytes(id);
     context.write(command, &words).map(|_| ())

@@ -20,18 +20,15 @@ pub const TABLE: &str = "leader_lease";
 static RUNNING: Remembered<bool> = Remembered::new();
 
 /// Follows what happens to a lease without a command of this module. Only a change of its TTL is no end.
-pub(super) fn touched(context: &Context<'_>, event: &CStr, key: &[u8]) {
+pub fn touched(context: &Context<'_>, event: &CStr, key: &[u8]) {
     if !matches!(event.to_bytes(), b"expire" | b"persist") {
         RUNNING.change(context, key, |running| *running = false);
     }
 }
 
-pub(super) fn database_changed(event: DatabaseEvent) {
+/// Follows an event of whole databases.
+pub fn database_changed(event: DatabaseEvent) {
     RUNNING.follow(event);
-}
-
-pub(super) fn remembered() -> (usize, usize) {
-    RUNNING.size()
 }
 
 /// A lease as the server holds it.

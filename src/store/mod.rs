@@ -4,11 +4,10 @@
 pub mod buffers;
 pub mod indexes;
 pub mod leases;
-pub mod listing;
 mod remembered;
+pub mod repair;
 pub mod rows;
 pub mod runs;
 mod target;
-pub mod watch;
 
 pub use target::Target;

@@ -53,7 +53,13 @@ impl<V: Copy> Remembered<V> {
         let mut entries = self.entries();
         match event {
             DatabaseEvent::Flushed(Some(database)) => entries.retain(|(of, _), _| *of != database),
-            DatabaseEvent::Flushed(None) | DatabaseEvent::Replaced => entries.clear(),
+            DatabaseEvent::Flushed(None)
+            | DatabaseEvent::LoadBegins
+            | DatabaseEvent::LoadBesideEnds { replaced: true }
+            | DatabaseEvent::RoleChanged => entries.clear(),
+            DatabaseEvent::LoadEnds
+            | DatabaseEvent::LoadBesideBegins
+            | DatabaseEvent::LoadBesideEnds { replaced: false } => {}
             DatabaseEvent::Swapped(first, second) => {
                 *entries = std::mem::take(&mut *entries)
                     .into_iter()
@@ -68,13 +74,6 @@ impl<V: Copy> Remembered<V> {
                     .collect();
             }
         }
-    }
-
-    /// How many keys are remembered, and about how many bytes that takes.
-    pub fn size(&self) -> (usize, usize) {
-        let entries = self.entries();
-        let names: usize = entries.keys().map(|(_, key)| key.capacity()).sum();
-        (entries.len(), entries.len() * size_of::<((i32, Vec<u8>), V)>() + names)
     }
 }
 

@@ -1,0 +1,390 @@
+//! MIROIR.AUDIT: what should agree, compared key by key, a piece at a time.
+//!
+//! Three walks follow one another: over the keys, over the members of the index sets, and over the rows of the
+//! catalog. The cursor says which walk and how far it is; as with SCAN, what changes meanwhile may be met or not.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::catalog::check::{self, Difference};
+use crate::catalog::facts::Facts;
+use crate::catalog::{self, follow, read, rebuild};
+use crate::errors::{Failure, Outcome};
+use crate::keyspace::{self, Address, Place};
+use crate::schema::{Index, Shape, Table, TABLES};
+use crate::server::{Context, KeyType, Words};
+use crate::store::{indexes, repair};
+
+/// What can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A row is missing from its index.
+    NotInIndex,
+    /// An index lists what is no row, or no row of that index.
+    EntryWithoutRow,
+    /// A hash lacks a field that makes it a row.
+    Stub,
+    /// The set of queued jobs and the state of a job disagree.
+    QueuedAtOdds,
+    /// A key that has to expire will not.
+    TtlMissing,
+    /// The counters beside a buffer are not what the buffer holds.
+    CounterOff,
+    /// The module's own catalog says something else than the keys.
+    CatalogAtOdds,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::NotInIndex,
+        Self::EntryWithoutRow,
+        Self::Stub,
+        Self::QueuedAtOdds,
+        Self::TtlMissing,
+        Self::CounterOff,
+        Self::CatalogAtOdds,
+    ];
+
+    /// The name in replies.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotInIndex => "not-in-index",
+            Self::EntryWithoutRow => "index-entry-without-row",
+            Self::Stub => "stub",
+            Self::QueuedAtOdds => "queued-at-odds",
+            Self::TtlMissing => "ttl-missing",
+            Self::CounterOff => "byte-counter-off",
+            Self::CatalogAtOdds => "catalog-at-odds",
+        }
+    }
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub kind: Kind,
+    /// Where: the key of the row, of the buffer or of the index.
+    pub key: Vec<u8>,
+    /// The rest, in words.
+    pub detail: String,
+    /// Whether it is mended now.
+    pub repaired: bool,
+}
+
+static FOUND: [AtomicU64; Kind::ALL.len()] = [const { AtomicU64::new(0) }; Kind::ALL.len()];
+static REPAIRED: AtomicU64 = AtomicU64::new(0);
+
+/// How many findings of a kind MIROIR.AUDIT has answered since the module was loaded.
+#[must_use]
+pub fn found(kind: Kind) -> u64 {
+    FOUND[kind as usize].load(Ordering::Relaxed)
+}
+
+/// How many of all findings were mended.
+#[must_use]
+pub fn repaired() -> u64 {
+    REPAIRED.load(Ordering::Relaxed)
+}
+
+/// Where the walks are. As a number: the walk, then what it needs. Below 2^62, so that
+/// every client can read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cursor {
+    /// The server's own cursor of SCAN.
+    Keys(u64),
+    /// The place of an index set among all of the namespace, and the server's own cursor of SSCAN.
+    Entries(u64, u64),
+    /// A table by its number, and a slot of the catalog.
+    Rows(usize, u32),
+}
+
+const WALK_BITS: u32 = 60;
+const SET_BITS: u32 = 40;
+const SLOT_BITS: u32 = 32;
+
+impl Cursor {
+    fn from_number(number: u64) -> Self {
+        let rest = number & ((1 << WALK_BITS) - 1);
+        match number >> WALK_BITS {
+            0 => Self::Keys(rest),
+            1 => Self::Entries(rest >> SET_BITS, rest & ((1 << SET_BITS) - 1)),
+            _ => Self::Rows((rest >> SLOT_BITS) as usize, rest as u32),
+        }
+    }
+
+    fn number(self) -> u64 {
+        match self {
+            Self::Keys(cursor) => cursor,
+            Self::Entries(set, cursor) => 1 << WALK_BITS | set << SET_BITS | cursor,
+            Self::Rows(table, slot) => 2 << WALK_BITS | (table as u64) << SLOT_BITS | u64::from(slot),
+        }
+    }
+}
+
+/// An audit of one namespace of the selected database.
+pub struct Audit<'a> {
+    context: &'a Context<'a>,
+    namespace: &'a [u8],
+    count: u32,
+    repair: bool,
+    findings: Vec<Finding>,
+}
+
+/// Goes on from a cursor by about `count` keys. Answers the next cursor, 0 at the end, and what was found.
+///
+/// # Errors
+/// TRYAGAIN while the catalog is being made; with `repair` an error where nothing may be written, or where the client
+/// may not write what has to be written; the server's own.
+pub fn go_on<'a>(
+    context: &'a Context<'a>,
+    namespace: &'a [u8],
+    cursor: u64,
+    count: u32,
+    repair: bool,
+) -> Outcome<(u64, Vec<Finding>)> {
+    if repair && context.follows() {
+        return Err(Failure::read_only());
+    }
+    if repair && context.must_not_write() {
+        return Err(Failure::refused("REPAIR has to wait: the server's writes are paused"));
+    }
+    rebuild::ready(context, None)?;
+    let mut audit = Audit { context, namespace, count, repair, findings: Vec::new() };
+    let next = match Cursor::from_number(cursor) {
+        Cursor::Keys(cursor) => audit.keys(cursor)?,
+        Cursor::Entries(set, cursor) => audit.entries(set, cursor)?,
+        Cursor::Rows(table, slot) => audit.rows(table, slot)?,
+    };
+    for finding in &audit.findings {
+        FOUND[finding.kind as usize].fetch_add(1, Ordering::Relaxed);
+        REPAIRED.fetch_add(u64::from(finding.repaired), Ordering::Relaxed);
+    }
+    Ok((next.map_or(0, Cursor::number), audit.findings))
+}
+
+impl Audit<'_> {
+    fn find(
+        &mut self,
+        kind: Kind,
+        key: &[u8],
+        detail: impl Into<String>,
+        repair: impl FnOnce() -> Outcome<()>,
+    ) -> Outcome<()> {
+        if self.repair {
+            repair()?;
+        }
+        let finding = Finding { kind, key: key.to_vec(), detail: detail.into(), repaired: self.repair };
+        self.findings.push(finding);
+        Ok(())
+    }
+
+    fn keys(&mut self, cursor: u64) -> Outcome<Option<Cursor>> {
+        let mut words = Words::with_capacity(3);
+        words.bytes(cursor.to_string().as_bytes()).bytes(b"COUNT").number(i64::from(self.count));
+        let reply = self.context.read(c"SCAN", &words)?;
+        let next = reply.root().get(0).and_then(|next| std::str::from_utf8(next.bytes()).ok()?.parse().ok());
+        let mut keys: Vec<Vec<u8>> = reply
+            .root()
+            .get(1)
+            .into_iter()
+            .flat_map(|keys| keys.iter().map(|key| key.bytes().to_vec()))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            let address = keyspace::locate(&key).filter(|address| address.namespace == self.namespace);
+            if let Some(address) = address {
+                self.key(&key, &address)?;
+            }
+        }
+        Ok(match next {
+            Some(next) if next > 0 => Some(Cursor::Keys(next)),
+            _ => Some(Cursor::Entries(0, 0)),
+        })
+    }
+
+    fn key(&mut self, key: &[u8], address: &Address<'_>) -> Outcome<()> {
+        let Some(id) = read::id_of(address) else { return Ok(()) };
+        let context = self.context;
+        let table = address.table;
+        let facts = read::facts(context, table, id, key);
+        self.compare(key, address, id, facts.as_ref())?;
+        let Some(facts) = facts else {
+            if table.shape == Shape::Row && context.inspect(key).key_type() == KeyType::Hash {
+                let marks: Vec<_> = table.row_marks().map(|field| field.name()).collect();
+                let detail = format!("a hash without {} at the key of a row", marks.join(", "));
+                self.find(Kind::Stub, key, detail, || repair::delete_stub(context, key, address, id))?;
+            }
+            return Ok(());
+        };
+        if let (Some(life), None) = (table.must_expire_ms(), facts.expires_at) {
+            let end = self.context.now_ms().saturating_add(life);
+            let detail = "no TTL, and nobody else ever deletes it";
+            self.find(Kind::TtlMissing, key, detail, || repair::expire(context, table, key, end))?;
+        }
+        if table.index != Index::None {
+            self.index_of(key, address, id, &facts)?;
+        }
+        if table.shape == Shape::List {
+            if let Some(detail) = repair::counter_off(context, key, address, id)? {
+                self.find(Kind::CounterOff, key, detail, || repair::counters(context, key, address, id))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        key: &[u8],
+        address: &Address<'_>,
+        id: &[u8],
+        facts: Option<&Facts>,
+    ) -> Outcome<()> {
+        let context = self.context;
+        let Some(difference) = check::difference(context, address, id, facts) else { return Ok(()) };
+        self.find(Kind::CatalogAtOdds, key, difference.words(), || {
+            follow::look(context, key);
+            Ok(())
+        })
+    }
+
+    /// The index sets of a row.
+    fn index_of(&mut self, key: &[u8], address: &Address<'_>, id: &[u8], facts: &Facts) -> Outcome<()> {
+        let context = self.context;
+        let belongs = indexes::subset_of(address.table, |field| facts.value(address.table, field));
+        if let Some(index) = address.index_of(id) {
+            if !self.lists(&index, id)? {
+                let detail = format!("not in {}", String::from_utf8_lossy(&index));
+                self.find(Kind::NotInIndex, key, detail, || indexes::add(context, address, id, belongs))?;
+            }
+        }
+        if let (Some(subset), Some(belongs)) = (indexes::subset_key(address), belongs) {
+            if self.lists(&subset, id)? != belongs {
+                let not = if belongs { "not in" } else { "still in" };
+                let detail = format!("{not} {}", String::from_utf8_lossy(&subset));
+                self.find(Kind::QueuedAtOdds, key, detail, || {
+                    indexes::add(context, address, id, Some(belongs))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lists(&self, set: &[u8], id: &[u8]) -> Outcome<bool> {
+        let mut words = Words::with_capacity(2);
+        words.bytes(set).bytes(id);
+        match self.context.read(c"SISMEMBER", &words) {
+            Ok(reply) => Ok(reply.root().integer() == 1),
+            // In a cluster the set may be on its way to another node.
+            Err(_) if self.context.in_cluster() => Ok(true),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The members of an index set; then of the next.
+    fn entries(&mut self, number: u64, cursor: u64) -> Outcome<Option<Cursor>> {
+        let sets = self.index_sets();
+        let Some(set) = usize::try_from(number).ok().and_then(|number| sets.get(number)) else {
+            return Ok(Some(Cursor::Rows(0, 0)));
+        };
+        let mut words = Words::with_capacity(4);
+        words.bytes(set).bytes(cursor.to_string().as_bytes()).bytes(b"COUNT").number(i64::from(self.count));
+        let is_set = self.context.inspect(set).key_type() == KeyType::Set;
+        let Some(reply) = is_set.then(|| self.context.read(c"SSCAN", &words).ok()).flatten() else {
+            return Ok(Some(Cursor::Entries(number + 1, 0)));
+        };
+        let next = reply.root().get(0).and_then(|next| std::str::from_utf8(next.bytes()).ok()?.parse().ok());
+        for id in reply.root().get(1).into_iter().flat_map(|ids| ids.iter()) {
+            self.entry(set, id.bytes())?;
+        }
+        Ok(Some(match next {
+            Some(next) if next > 0 => Cursor::Entries(number, next),
+            _ => Cursor::Entries(number + 1, 0),
+        }))
+    }
+
+    fn index_sets(&self) -> Vec<Vec<u8>> {
+        let database = self.context.database();
+        let indexed = TABLES.iter().filter(|table| table.index != Index::None);
+        catalog::with(|catalog| {
+            let keys = |table| {
+                catalog.beside(database, self.namespace, table).map(<[u8]>::to_vec).collect::<Vec<_>>()
+            };
+            indexed.flat_map(keys).collect()
+        })
+    }
+
+    fn entry(&mut self, set: &[u8], id: &[u8]) -> Outcome<()> {
+        let context = self.context;
+        let Some(address) = keyspace::locate(set) else { return Ok(()) };
+        let key = address.row(id);
+        let facts = read::facts(context, address.table, id, &key);
+        let take_out = || indexes::change(context, c"SREM", set, id);
+        let shown = String::from_utf8_lossy(id).into_owned();
+        if indexes::subset_key(&address).as_deref() == Some(set) {
+            // The entry of a row was compared with its state when its key was met.
+            if facts.is_some() {
+                return Ok(());
+            }
+            return self.find(Kind::QueuedAtOdds, set, format!("lists {shown}, which is no row"), take_out);
+        }
+        if address.index_of(id).as_deref() != Some(set) {
+            let is_index = matches!(address.place, Place::Reserved(name) if name.starts_with(b"_index"));
+            if !is_index {
+                return Ok(());
+            }
+            let detail = format!("lists {shown}, which belongs to another index");
+            return self.find(Kind::EntryWithoutRow, set, detail, take_out);
+        }
+        if facts.is_none() {
+            return self.find(
+                Kind::EntryWithoutRow,
+                set,
+                format!("lists {shown}, which is no row"),
+                take_out,
+            );
+        }
+        Ok(())
+    }
+
+    /// The rows of the catalog, of which the walk over the keys has met all but those without a key.
+    fn rows(&mut self, number: usize, slot: u32) -> Outcome<Option<Cursor>> {
+        let Some(table): Option<&'static Table> = TABLES.get(number) else { return Ok(None) };
+        let (keys, next) = check::keys_of(self.context, self.namespace, table, slot, self.count);
+        for key in keys {
+            let Some(address) = keyspace::locate(&key) else { continue };
+            let Some(id) = read::id_of(&address) else { continue };
+            let facts = read::facts(self.context, table, id, &key);
+            if check::difference(self.context, &address, id, facts.as_ref()) == Some(Difference::Ghost) {
+                self.compare(&key, &address, id, None)?;
+            }
+        }
+        Ok(match next {
+            Some(next) => Some(Cursor::Rows(number, next)),
+            None if number + 1 < TABLES.len() => Some(Cursor::Rows(number + 1, 0)),
+            None => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_numbers_and_back() {
+        assert_eq!(Cursor::from_number(0), Cursor::Keys(0));
+        for cursor in [
+            Cursor::Keys((1 << WALK_BITS) - 1),
+            Cursor::Entries(0, 0),
+            Cursor::Entries(3, (1 << SET_BITS) - 1),
+            Cursor::Rows(0, 0),
+            Cursor::Rows(19, u32::MAX),
+        ] {
+            assert_eq!(Cursor::from_number(cursor.number()), cursor);
+            assert!(cursor.number() > 0, "{cursor:?}");
+        }
+    }
+}

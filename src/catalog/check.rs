@@ -1,0 +1,210 @@
+//! Compares the catalog with the keys, slowly and for ever, and mends it where they differ. It never should: the
+//! counters in INFO say whether it did.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::facts::Facts;
+use super::{follow, read, rebuild, with};
+use crate::keyspace::{self, Address};
+use crate::schema::Table;
+use crate::server::scan::Walk;
+use crate::server::{config, Context};
+
+/// What was compared and found since the module was loaded.
+#[derive(Debug)]
+pub struct Counters {
+    /// Times that everything was compared.
+    pub rounds: AtomicU64,
+    /// Keys and rows that were compared.
+    pub compared: AtomicU64,
+    /// Keys that the catalog did not know.
+    pub missing: AtomicU64,
+    /// Rows without a key.
+    pub ghosts: AtomicU64,
+    /// Rows of which it knew something else.
+    pub different: AtomicU64,
+}
+
+/// The counters.
+pub static COUNTERS: Counters = Counters {
+    rounds: AtomicU64::new(0),
+    compared: AtomicU64::new(0),
+    missing: AtomicU64::new(0),
+    ghosts: AtomicU64::new(0),
+    different: AtomicU64::new(0),
+};
+
+/// How a key and the catalog differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// The catalog does not know it.
+    Missing,
+    /// The catalog knows it, but it is not there.
+    Ghost,
+    /// The catalog knows something else of it.
+    Other,
+}
+
+impl Difference {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Missing => "the catalog does not know it",
+            Self::Ghost => "the catalog knows it, and it is not there",
+            Self::Other => "the catalog knows other values of it",
+        }
+    }
+
+    fn count(self) {
+        let counter = match self {
+            Self::Missing => &COUNTERS.missing,
+            Self::Ghost => &COUNTERS.ghosts,
+            Self::Other => &COUNTERS.different,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How the catalog and a key of the selected database differ, if they do; `facts` are what the key says.
+#[must_use]
+pub fn difference(
+    context: &Context<'_>,
+    address: &Address<'_>,
+    id: &[u8],
+    facts: Option<&Facts>,
+) -> Option<Difference> {
+    let (database, now) = (context.database(), context.now_ms());
+    with(|catalog| {
+        let rows = catalog.rows(database, address.namespace, address.table);
+        // A row whose time is up is gone for everyone, whether or not the catalog has heard of it.
+        let known = rows.filter(|rows| rows.position(id, now).is_some());
+        match (known, facts) {
+            (None, None) => None,
+            (None, Some(_)) => Some(Difference::Missing),
+            (Some(_), None) => Some(Difference::Ghost),
+            (Some(rows), Some(facts)) => (!rows.agrees(id, facts)).then_some(Difference::Other),
+        }
+    })
+}
+
+/// What is compared next.
+enum Stage {
+    /// The keys of a database, against the catalog.
+    Keys(i32, Walk),
+    /// The rows of the catalog, against the keys: the tables that are left, and the next slot of the last.
+    Rows(Vec<(i32, Vec<u8>, &'static Table)>, u32),
+}
+
+static STAGE: Mutex<Option<Stage>> = Mutex::new(None);
+
+fn stage<T>(act: impl FnOnce(&mut Option<Stage>) -> T) -> T {
+    act(&mut STAGE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Goes on for as long as the settings allow.
+pub(super) fn go_on(context: &Context<'_>) {
+    let budget = Duration::from_micros(config::AUDIT_BUDGET.get());
+    // What has changed and was not looked at yet would seem different.
+    if budget.is_zero() || rebuild::is_running() || follow::backlog() > 0 {
+        return;
+    }
+    let end = Instant::now() + budget;
+    let mut current = stage(Option::take);
+    while Instant::now() < end {
+        current = match current {
+            None => Walk::new().map(|walk| Stage::Keys(0, walk)),
+            Some(stage) => stage.piece(context),
+        };
+        if current.is_none() {
+            COUNTERS.rounds.fetch_add(1, Ordering::Relaxed);
+            break;
+        }
+    }
+    stage(|stage| *stage = current);
+}
+
+impl Stage {
+    /// Compares some. None when all is compared.
+    fn piece(self, context: &Context<'_>) -> Option<Self> {
+        match self {
+            Self::Keys(database, mut walk) => {
+                let compare = |key: &[u8]| compare(context, key);
+                let is_ours = |key: &[u8]| keyspace::locate(key).is_some();
+                let stepped =
+                    context.in_database(database, || walk.step(context, is_ours, compare).is_some());
+                match stepped {
+                    Some(true) => Some(Self::Keys(database, walk)),
+                    Some(false) => Walk::new().map(|walk| Self::Keys(database + 1, walk)),
+                    None => Some(Self::Rows(tables(), 0)),
+                }
+            }
+            Self::Rows(mut tables, slot) => {
+                let (database, namespace, table) = tables.last()?;
+                let next =
+                    context.in_database(*database, || ghosts(context, namespace, table, slot)).flatten();
+                if next.is_none() {
+                    tables.pop();
+                }
+                Some(Self::Rows(tables, next.unwrap_or(0)))
+            }
+        }
+    }
+}
+
+fn tables() -> Vec<(i32, Vec<u8>, &'static Table)> {
+    with(|catalog| {
+        catalog
+            .tables()
+            .map(|(database, namespace, rows)| (database, namespace.to_vec(), rows.table()))
+            .collect()
+    })
+}
+
+fn compare(context: &Context<'_>, key: &[u8]) {
+    COUNTERS.compared.fetch_add(1, Ordering::Relaxed);
+    let Some(address) = keyspace::locate(key) else { return };
+    let Some(id) = read::id_of(&address) else {
+        // A key beside the rows: it costs nothing to take it over again.
+        follow::look(context, key);
+        return;
+    };
+    let facts = read::facts(context, address.table, id, key);
+    if let Some(difference) = difference(context, &address, id, facts.as_ref()) {
+        difference.count();
+        follow::look(context, key);
+    }
+}
+
+/// Compares the rows in some slots. Answers the next slot, if there are more.
+fn ghosts(context: &Context<'_>, namespace: &[u8], table: &'static Table, from: u32) -> Option<u32> {
+    let (keys, next) = keys_of(context, namespace, table, from, 16);
+    keys.iter().for_each(|key| compare(context, key));
+    next
+}
+
+/// The keys of the rows in so many slots of the catalog, and the next slot, if there are more.
+#[must_use]
+pub fn keys_of(
+    context: &Context<'_>,
+    namespace: &[u8],
+    table: &'static Table,
+    from: u32,
+    slots: u32,
+) -> (Vec<Vec<u8>>, Option<u32>) {
+    let database = context.database();
+    with(|catalog| {
+        let Some(rows) = catalog.rows(database, namespace, table) else { return (Vec::new(), None) };
+        let end = from.saturating_add(slots).min(rows.slab().slots());
+        let used = (from..end).filter(|slot| rows.slab().holds(*slot));
+        let keys = used.map(|slot| super::key_of(namespace, rows, slot)).collect();
+        (keys, (end < rows.slab().slots()).then_some(end))
+    })
+}
+
+/// Gives everything back.
+pub(super) fn end() {
+    stage(|stage| *stage = None);
+}

@@ -1,0 +1,253 @@
+//! Keeps the catalog true: which keys changed, and a look at each of them as soon as that is safe.
+//!
+//! A keyspace event only notes its key. While the server loads its data the key is looked at right away: nothing
+//! expires then, and there is no later turn to wait for.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{heal, read, rebuild, with};
+use crate::keyspace::{self, Address, Place};
+use crate::schema::{Index, Table, TABLES};
+use crate::server::events::DatabaseEvent;
+use crate::server::{call, Context};
+
+/// How long one piece of work may take, so that no client waits longer.
+const PIECE: Duration = Duration::from_millis(1);
+
+/// A key that changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Change {
+    database: i32,
+    key: Vec<u8>,
+    /// Whether someone else changed it, so that its index entries have to be looked at as well.
+    foreign: bool,
+}
+
+static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
+/// Whether the next turn of the event loop will work on the changes.
+static IS_PENDING: AtomicBool = AtomicBool::new(false);
+static IS_LOADING: AtomicBool = AtomicBool::new(false);
+static IS_LOADING_BESIDE: AtomicBool = AtomicBool::new(false);
+
+/// How many rows of each table the server let expire, and evicted, since the module was loaded.
+static EXPIRED: [AtomicU64; TABLES.len()] = [const { AtomicU64::new(0) }; TABLES.len()];
+static EVICTED: [AtomicU64; TABLES.len()] = [const { AtomicU64::new(0) }; TABLES.len()];
+
+/// How many rows of a table expired, and how many were evicted, as far as the module has seen.
+#[must_use]
+pub fn lost(table: &Table) -> (u64, u64) {
+    let number = |counters: &[AtomicU64; TABLES.len()]| {
+        counters.get(table.number()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    };
+    (number(&EXPIRED), number(&EVICTED))
+}
+
+/// How many changes wait to be looked at.
+#[must_use]
+pub fn backlog() -> usize {
+    changes(|changes| changes.len())
+}
+
+fn changes<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
+    act(&mut CHANGES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Follows an event of a key. `address` is what the key names.
+pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Address<'_>) {
+    let loading = IS_LOADING.load(Ordering::Relaxed);
+    // The keys that are loaded beside are not in the databases yet.
+    if IS_LOADING_BESIDE.load(Ordering::Relaxed)
+        || (address.place == Place::Table && read::id_of(address).is_none())
+    {
+        return;
+    }
+    if let (Place::Row(_), b"expired" | b"evicted") = (address.place, event) {
+        let counters = if event == b"expired" { &EXPIRED } else { &EVICTED };
+        if let Some(counter) = counters.get(address.table.number()) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    if loading {
+        look(context, key);
+        return;
+    }
+    let change = Change { database: context.database(), key: key.to_vec(), foreign: !call::is_writing() };
+    changes(|changes| note(changes, change));
+    go_on(context);
+}
+
+/// From how many changes on those that were noted twice are sought and dropped.
+const MANY: usize = 4096;
+
+fn note(changes: &mut Vec<Change>, change: Change) {
+    // A command fires several events of a row and of its index.
+    if changes.iter().rev().take(2).any(|known| *known == change) {
+        return;
+    }
+    changes.push(change);
+    // Without this a script could fill the memory by writing one key for ever.
+    if changes.len() >= MANY && changes.len().is_power_of_two() {
+        let distinct: HashSet<Change> = changes.drain(..).collect();
+        changes.extend(distinct);
+    }
+}
+
+/// Has the changes looked at in this turn of the event loop.
+pub(super) fn go_on(context: &Context<'_>) {
+    if !IS_PENDING.load(Ordering::Relaxed) && context.call_later(0, turn) {
+        IS_PENDING.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One turn: a piece of whatever is to be done, and another turn if that was not all.
+fn turn(context: &Context<'_>) {
+    IS_PENDING.store(false, Ordering::Relaxed);
+    let end = Instant::now() + PIECE;
+    let more = [work_off(context, end), rebuild::go_on(context, end), with(super::Catalog::shed)];
+    if more.contains(&true) && context.call_later(1, turn) {
+        IS_PENDING.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Looks at changed keys until the time is over. Answers whether any are left.
+fn work_off(context: &Context<'_>, end: Instant) -> bool {
+    loop {
+        let mut some = changes(|changes| {
+            let from = changes.len().saturating_sub(64);
+            changes.split_off(from)
+        });
+        if some.is_empty() {
+            return false;
+        }
+        some.drain(..).for_each(|change| refresh(context, &change));
+        if Instant::now() >= end {
+            return backlog() > 0;
+        }
+    }
+}
+
+/// Looks at all changed keys that matter for a namespace, or for all. In a cluster a command with a declared key must
+/// not touch a key of another slot; those of a namespace with a hash tag are in the same one.
+pub fn catch_up(context: &Context<'_>, namespace: Option<&[u8]>) {
+    let selective = namespace.filter(|_| context.in_cluster());
+    loop {
+        let some: Vec<Change> = changes(|changes| match selective {
+            None => std::mem::take(changes),
+            Some(namespace) => {
+                let matters = |change: &Change| {
+                    keyspace::locate(&change.key).is_some_and(|address| address.namespace == namespace)
+                };
+                let (some, others) = std::mem::take(changes).into_iter().partition(matters);
+                *changes = others;
+                some
+            }
+        });
+        if some.is_empty() {
+            return;
+        }
+        // A look can find that a key's time is up, which is another change.
+        some.iter().for_each(|change| refresh(context, change));
+    }
+}
+
+fn refresh(context: &Context<'_>, change: &Change) {
+    context.in_database(change.database, || {
+        let facts = look(context, &change.key);
+        if let (true, Some(address)) = (change.foreign, keyspace::locate(&change.key)) {
+            if let (Place::Row(id), true) = (address.place, address.table.index != Index::None) {
+                heal::entries(context, &address, id, facts.as_ref());
+            }
+        }
+    });
+}
+
+/// Looks at a key of the selected database and takes over what it says.
+pub fn look(context: &Context<'_>, key: &[u8]) -> Option<super::facts::Facts> {
+    let address = keyspace::locate(key)?;
+    let database = context.database();
+    let Some(id) = read::id_of(&address) else {
+        let is_there = !context.inspect(key).is_missing();
+        with(|catalog| catalog.note_beside(database, &address, key, is_there));
+        return None;
+    };
+    let facts = read::facts(context, address.table, id, key);
+    with(|catalog| match &facts {
+        Some(facts) => catalog.put(database, &address, id, facts),
+        None => {
+            catalog.remove(database, &address, id);
+        }
+    });
+    facts
+}
+
+/// Follows an event of whole databases.
+pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
+    match event {
+        DatabaseEvent::Flushed(database) => with(|catalog| catalog.flush(database)),
+        DatabaseEvent::Swapped(first, second) => {
+            with(|catalog| catalog.swap(first, second));
+            changes(|changes| {
+                for change in changes {
+                    match change.database {
+                        database if database == first => change.database = second,
+                        database if database == second => change.database = first,
+                        _ => {}
+                    }
+                }
+            });
+            rebuild::databases_swapped(context);
+        }
+        DatabaseEvent::LoadBegins => IS_LOADING.store(true, Ordering::Relaxed),
+        DatabaseEvent::LoadEnds => IS_LOADING.store(false, Ordering::Relaxed),
+        DatabaseEvent::LoadBesideBegins => IS_LOADING_BESIDE.store(true, Ordering::Relaxed),
+        DatabaseEvent::LoadBesideEnds { replaced } => {
+            IS_LOADING_BESIDE.store(false, Ordering::Relaxed);
+            if replaced {
+                with(|catalog| catalog.flush(None));
+                rebuild::begin(context);
+            }
+        }
+        DatabaseEvent::RoleChanged => {}
+    }
+    if matches!(event, DatabaseEvent::Flushed(_)) && !IS_LOADING.load(Ordering::Relaxed) {
+        go_on(context);
+    }
+}
+
+/// Work of the server's periodic kind: rows whose time is up leave the catalog, and the server, a few at a time.
+pub fn cron(context: &Context<'_>) {
+    if IS_LOADING.load(Ordering::Relaxed) {
+        return;
+    }
+    retire(context);
+    if backlog() > 0 || rebuild::is_running() {
+        go_on(context);
+    }
+    super::check::go_on(context);
+    heal::again(context);
+}
+
+/// How many rows are retired at a time.
+const RETIRED: usize = 1000;
+
+/// Notes rows whose time is up as changed: the look at them lets a master delete them.
+fn retire(context: &Context<'_>) {
+    let now = context.now_ms();
+    let due: Vec<Change> = with(|catalog| {
+        let of_table = |(database, namespace, rows): (i32, &[u8], &super::table::Rows)| {
+            let key = |slot| super::key_of(namespace, rows, slot);
+            let change = |slot| Change { database, key: key(slot), foreign: true };
+            rows.due(now).take(RETIRED).map(change).collect::<Vec<_>>()
+        };
+        catalog.tables().flat_map(of_table).take(RETIRED).collect()
+    });
+    changes(|changes| changes.extend(due));
+}
+
+/// Gives everything back.
+pub(super) fn end() {
+    changes(|changes| *changes = Vec::new());
+}

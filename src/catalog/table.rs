@@ -1,0 +1,503 @@
+//! The rows of one table in one namespace of one database, with everything that is derived of them at once.
+
+use std::collections::BTreeSet;
+
+use super::directory::Directory;
+use super::facts::{Facts, Form};
+use super::lists::{Direction, Lists, Position, ALL_FIELDS};
+use super::slab::{Entry, Slab, Values};
+use crate::schema::{Order, Shape, Table};
+
+/// How many slots are tried for one row of a sample.
+const TRIES: usize = 16;
+
+/// The rows of a table, or the structures of another shape.
+#[derive(Debug)]
+pub struct Rows {
+    table: &'static Table,
+    slab: Slab,
+    directory: Directory,
+    lists: Lists,
+    /// Rows with an end of life, by it.
+    expiring: BTreeSet<(i64, u32)>,
+    /// Rows that have come to an end, by what dates them and by id.
+    ended: super::ordered::Ordered,
+    payload: u64,
+    /// Rows whose bytes were not counted since they changed.
+    uncounted: BTreeSet<u32>,
+    dispersed: Special,
+    large: Special,
+}
+
+/// Rows of a form that is not the common one.
+#[derive(Debug, Default)]
+struct Special {
+    slots: BTreeSet<u32>,
+    payload: u64,
+}
+
+/// What a table weighs, as far as the catalog knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Rows whose time is not up.
+    pub rows: usize,
+    /// The exact bytes of their keys, fields and values.
+    pub payload_bytes: u64,
+    /// How many of them have an end of life.
+    pub expiring: usize,
+}
+
+impl Rows {
+    /// No rows.
+    #[must_use]
+    pub fn new(table: &'static Table) -> Self {
+        let direction = match table.order {
+            Order::Newest(_) => Direction::RisingTiesFalling,
+            Order::Oldest(_) | Order::Id => Direction::Rising,
+        };
+        Self {
+            table,
+            slab: Slab::new(table.filters.len()),
+            directory: Directory::default(),
+            lists: Lists::new(direction, table.filters.len()),
+            expiring: BTreeSet::new(),
+            ended: super::ordered::Ordered::default(),
+            payload: 0,
+            uncounted: BTreeSet::new(),
+            dispersed: Special::default(),
+            large: Special::default(),
+        }
+    }
+
+    /// The table that these are the rows of.
+    #[must_use]
+    pub fn table(&self) -> &'static Table {
+        self.table
+    }
+
+    /// The rows by their slots.
+    #[must_use]
+    pub fn slab(&self) -> &Slab {
+        &self.slab
+    }
+
+    /// The sorted lists of the rows. Only tables of rows have them.
+    #[must_use]
+    pub fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
+    /// The slot of a row.
+    #[must_use]
+    pub fn find(&self, id: &[u8]) -> Option<u32> {
+        self.directory.find(&self.slab, id)
+    }
+
+    /// Takes over what is known of a row. Answers whether the row is new.
+    pub fn put(&mut self, id: &[u8], facts: &Facts) -> bool {
+        let known = self.find(id);
+        let slot = match known {
+            Some(slot) => {
+                self.forget_form(slot);
+                self.change(slot, facts);
+                slot
+            }
+            None => {
+                let Some(slot) = self.add(id, facts) else { return false };
+                slot
+            }
+        };
+        let payload = self.slab.payload(slot);
+        match facts.form {
+            Form::Compact => {}
+            Form::Dispersed => self.dispersed.add(slot, payload),
+            Form::Large => self.large.add(slot, payload),
+        }
+        if facts.counted {
+            self.uncounted.remove(&slot);
+        } else {
+            self.uncounted.insert(slot);
+        }
+        known.is_none()
+    }
+
+    fn forget_form(&mut self, slot: u32) {
+        let payload = self.slab.payload(slot);
+        self.dispersed.remove(slot, payload);
+        self.large.remove(slot, payload);
+    }
+
+    fn is_listed(&self) -> bool {
+        self.table.shape == Shape::Row
+    }
+
+    fn add(&mut self, id: &[u8], facts: &Facts) -> Option<u32> {
+        let entry = Entry {
+            order: facts.order,
+            payload: facts.payload,
+            expires_at: facts.expires_at,
+            ended_at: facts.ended_at,
+            values: self.lists.number_all(&facts.values),
+        };
+        let slot = self.slab.insert(id, &entry)?;
+        self.directory.insert(&self.slab, slot);
+        self.payload += self.slab.payload(slot);
+        self.expiring.extend(facts.expires_at.map(|end| (end, slot)));
+        if facts.ended_at.is_some() {
+            self.list_as_ended(slot);
+        }
+        if self.is_listed() {
+            self.lists.add_to_all(&self.slab, slot);
+            self.lists.add(&self.slab, slot, ALL_FIELDS);
+        }
+        Some(slot)
+    }
+
+    fn change(&mut self, slot: u32, facts: &Facts) {
+        self.set_payload(slot, facts.payload);
+        let expires_at = self.slab.expires_at(slot);
+        if expires_at != facts.expires_at {
+            expires_at.into_iter().for_each(|end| {
+                self.expiring.remove(&(end, slot));
+            });
+            self.expiring.extend(facts.expires_at.map(|end| (end, slot)));
+            self.slab.set_expiry(slot, facts.expires_at);
+        }
+        if self.slab.ended_at(slot) != facts.ended_at {
+            self.unlist_as_ended(slot);
+            self.slab.set_end(slot, facts.ended_at);
+            if facts.ended_at.is_some() {
+                self.list_as_ended(slot);
+            }
+        }
+        if !self.is_listed() {
+            return;
+        }
+        let moves = self.slab.order(slot) != facts.order;
+        let (old, new) = (self.slab.values(slot), self.lists.number_all(&facts.values));
+        let changed = if moves { ALL_FIELDS } else { differences(&old, &new) };
+        if changed == 0 {
+            return;
+        }
+        self.lists.remove(&self.slab, slot, changed);
+        if moves {
+            self.lists.remove_from_all(&self.slab, slot);
+            self.slab.set_order(slot, facts.order);
+            self.lists.add_to_all(&self.slab, slot);
+        }
+        // Taking the row out may have forgotten a value that it has still.
+        let new = self.lists.number_all(&facts.values);
+        self.slab.set_values(slot, new);
+        self.lists.add(&self.slab, slot, changed);
+    }
+
+    /// Forgets a row. Answers whether it was known.
+    pub fn remove(&mut self, id: &[u8]) -> bool {
+        let Some(slot) = self.find(id) else { return false };
+        if self.is_listed() {
+            self.lists.remove(&self.slab, slot, ALL_FIELDS);
+            self.lists.remove_from_all(&self.slab, slot);
+        }
+        self.unlist_as_ended(slot);
+        self.slab.expires_at(slot).into_iter().for_each(|end| {
+            self.expiring.remove(&(end, slot));
+        });
+        self.uncounted.remove(&slot);
+        self.forget_form(slot);
+        self.payload -= self.slab.payload(slot);
+        self.directory.remove(&self.slab, slot);
+        self.slab.remove(slot);
+        true
+    }
+
+    fn set_payload(&mut self, slot: u32, payload: u64) {
+        self.payload -= self.slab.payload(slot);
+        self.slab.set_payload(slot, payload);
+        self.payload += self.slab.payload(slot);
+    }
+
+    fn list_as_ended(&mut self, slot: u32) {
+        let slab = &self.slab;
+        let key = |slot| (slab.ended_at(slot), slab.id(slot));
+        let new = key(slot);
+        self.ended.insert(slot, |other| key(other).cmp(&new));
+    }
+
+    fn unlist_as_ended(&mut self, slot: u32) {
+        let slab = &self.slab;
+        if slab.ended_at(slot).is_some() {
+            let key = |slot| (slab.ended_at(slot), slab.id(slot));
+            let old = key(slot);
+            self.ended.remove(slot, |other| key(other).cmp(&old));
+        }
+    }
+
+    /// Takes over the bytes of a structure that were counted just now, key and all.
+    pub fn count(&mut self, id: &[u8], payload: u64) {
+        if let Some(slot) = self.find(id) {
+            let is_large = self.large.remove(slot, self.slab.payload(slot));
+            self.set_payload(slot, payload);
+            if is_large {
+                self.large.add(slot, payload);
+            }
+            self.uncounted.remove(&slot);
+        }
+    }
+
+    /// The ids of structures whose bytes were not counted since they changed.
+    #[must_use]
+    pub fn uncounted(&self) -> Vec<Vec<u8>> {
+        self.uncounted.iter().map(|slot| self.slab.id(*slot).to_vec()).collect()
+    }
+
+    /// The rows whose time is up at `now`, though they are still there. The server deletes them in its own time.
+    pub fn due(&self, now: i64) -> impl Iterator<Item = u32> + '_ {
+        self.expiring.range(..(now, 0)).map(|(_, slot)| *slot)
+    }
+
+    /// Up to `limit` ids of rows that came to an end before `before`, the oldest first, ties by id.
+    #[must_use]
+    pub fn ended_before(&self, before: i64, limit: usize, now: i64) -> Vec<Vec<u8>> {
+        let is_alive = |slot: &u32| self.slab.expires_at(*slot).is_none_or(|end| end >= now);
+        let is_old = |slot: &u32| self.slab.ended_at(*slot).is_some_and(|time| time < before);
+        let old = self.ended.from_first().take_while(is_old).filter(is_alive);
+        old.take(limit).map(|slot| self.slab.id(slot).to_vec()).collect()
+    }
+
+    /// What orders a row, unless its time is up.
+    #[must_use]
+    pub fn position(&self, id: &[u8], now: i64) -> Option<Position<'_>> {
+        let slot = self.find(id)?;
+        let is_alive = self.slab.expires_at(slot).is_none_or(|end| end >= now);
+        is_alive.then(|| Position { order: self.slab.order(slot), id: self.slab.id(slot) })
+    }
+
+    /// Whether what is known of a row is what these facts say.
+    #[must_use]
+    pub fn agrees(&self, id: &[u8], facts: &Facts) -> bool {
+        let Some(slot) = self.find(id) else { return false };
+        let values = self.slab.values(slot);
+        let is_same = |(field, value): (usize, &Option<Vec<u8>>)| {
+            let number = value.as_deref().and_then(|value| self.lists.number(field, value));
+            number.unwrap_or(super::slab::ABSENT) == values[field] && number.is_some() == value.is_some()
+        };
+        self.slab.order(slot) == facts.order
+            && self.slab.expires_at(slot) == facts.expires_at
+            && self.slab.ended_at(slot) == facts.ended_at
+            && (!facts.counted || self.slab.payload(slot) == facts.payload)
+            && (!self.is_listed()
+                || facts.values.iter().enumerate().take(self.table.filters.len()).all(is_same))
+    }
+
+    /// What the table weighs at `now`. O(1), and O(rows) whose time is up.
+    #[must_use]
+    pub fn totals(&self, now: i64) -> Totals {
+        let mut totals =
+            Totals { rows: self.slab.len(), payload_bytes: self.payload, expiring: self.expiring.len() };
+        for slot in self.due(now) {
+            totals.rows -= 1;
+            totals.expiring -= 1;
+            totals.payload_bytes -= self.slab.payload(slot);
+        }
+        totals
+    }
+
+    /// The rows form by form: how many, how many bytes, and about `size` of them, spread over all. O(size).
+    #[must_use]
+    pub fn samples(&self, size: usize) -> [Sample<'_>; 3] {
+        let is_compact = |slot: &u32| {
+            let is_special = self.dispersed.slots.contains(slot) || self.large.slots.contains(slot);
+            self.slab.holds(*slot) && !is_special
+        };
+        // Where other forms or vacant slots prevail, a few steps are enough to find one, or to do without.
+        let compact = |from: u32| (from..self.slab.slots()).take(TRIES).find(is_compact);
+        let (rows, bytes) = (
+            self.dispersed.slots.len() + self.large.slots.len(),
+            self.dispersed.payload + self.large.payload,
+        );
+        let pick = |set: &BTreeSet<u32>, from: u32| set.range(from..).next().copied();
+        [
+            self.sample(self.slab.len() - rows, self.payload - bytes, size, compact),
+            self.sample(self.dispersed.slots.len(), self.dispersed.payload, size, |from| {
+                pick(&self.dispersed.slots, from)
+            }),
+            self.sample(self.large.slots.len(), self.large.payload, size, |from| {
+                pick(&self.large.slots, from)
+            }),
+        ]
+    }
+
+    fn sample(
+        &self,
+        rows: usize,
+        payload_bytes: u64,
+        size: usize,
+        pick: impl Fn(u32) -> Option<u32>,
+    ) -> Sample<'_> {
+        let slots = u64::from(self.slab.slots());
+        let places = if rows <= size { slots } else { size as u64 };
+        let mut picked: Vec<u32> =
+            (0..places).filter_map(|place| pick((place * slots / places) as u32)).collect();
+        picked.dedup();
+        let picked = picked.into_iter().map(|slot| (self.slab.id(slot), self.slab.payload(slot))).collect();
+        Sample { rows, payload_bytes, picked }
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Gives a part of the memory back. Answers whether there is more. Of no use for anything else afterwards.
+    pub fn shed(&mut self) -> bool {
+        self.slab.shed(1)
+    }
+}
+
+/// Some rows of one form.
+#[derive(Debug)]
+pub struct Sample<'r> {
+    /// How many there are.
+    pub rows: usize,
+    /// Their bytes.
+    pub payload_bytes: u64,
+    /// Those that were picked: id and bytes.
+    pub picked: Vec<(&'r [u8], u64)>,
+}
+
+impl Special {
+    fn add(&mut self, slot: u32, payload: u64) {
+        if self.slots.insert(slot) {
+            self.payload += payload;
+        }
+    }
+
+    fn remove(&mut self, slot: u32, payload: u64) -> bool {
+        let was_here = !self.slots.is_empty() && self.slots.remove(&slot);
+        if was_here {
+            self.payload -= payload;
+        }
+        was_here
+    }
+}
+
+fn differences(a: &Values, b: &Values) -> u8 {
+    (0..a.len()).filter(|field| a[*field] != b[*field]).fold(0, |fields, field| fields | 1 << field)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::select::{Filter, Selection};
+    use super::*;
+    use crate::schema;
+
+    const NOW: i64 = 50;
+
+    fn facts() -> impl Strategy<Value = Facts> {
+        let value = |most: u8| prop_oneof![1 => Just(None), 4 => (0..most).prop_map(|value| Some(vec![b'a' + value]))];
+        let form = prop_oneof![8 => Just(Form::Compact), 1 => Just(Form::Dispersed), 1 => Just(Form::Large)];
+        let time = |most: i64| proptest::option::weighted(0.3, 0..most);
+        (0i64..8, 1u64..1000, time(100), time(10), value(2), value(12), value(3), form).prop_map(
+            |(order, payload, expires_at, ended_at, first, second, third, form)| Facts {
+                order,
+                payload,
+                counted: true,
+                expires_at,
+                ended_at,
+                values: [first, second, third, None],
+                form,
+            },
+        )
+    }
+
+    /// Ids are few, so that rows change and go; values of the first field are frequent, those of the second hardly.
+    fn steps() -> impl Strategy<Value = Vec<(u16, Option<Facts>)>> {
+        proptest::collection::vec((0u16..700, proptest::option::weighted(0.8, facts())), 0..2000)
+    }
+
+    fn wanted() -> impl Strategy<Value = Vec<(usize, u8)>> {
+        proptest::collection::vec((0usize..3, 0u8..13), 0..5)
+    }
+
+    fn rows_in_order<'m>(
+        table: &Table,
+        model: &'m BTreeMap<Vec<u8>, Facts>,
+    ) -> Vec<(&'m Vec<u8>, &'m Facts)> {
+        let mut rows: Vec<_> =
+            model.iter().filter(|(_, facts)| facts.expires_at.is_none_or(|end| end >= NOW)).collect();
+        let newest_first = matches!(table.order, Order::Newest(_));
+        rows.sort_by_key(|(id, facts)| (if newest_first { -facts.order } else { facts.order }, *id));
+        rows
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn it_answers_like_a_look_at_every_row(
+            steps in steps(), wanted in wanted(), after in 0u16..700, offset in 0usize..600, count in 0usize..50,
+        ) {
+            for table in [schema::table("tasks").unwrap(), schema::table("jobs").unwrap()] {
+                let (mut rows, mut model) = (Rows::new(table), BTreeMap::new());
+                for (id, facts) in &steps {
+                    let id = id.to_string().into_bytes();
+                    match facts {
+                        Some(facts) => {
+                            let is_new = model.insert(id.clone(), facts.clone()).is_none();
+                            prop_assert_eq!(rows.put(&id, facts), is_new);
+                        }
+                        None => prop_assert_eq!(rows.remove(&id), model.remove(&id).is_some()),
+                    }
+                }
+                let sum = |rows: &[(&Vec<u8>, &Facts)]| rows.iter().map(|(_, facts)| facts.payload).sum::<u64>();
+                let living = rows_in_order(table, &model);
+                let totals = rows.totals(NOW);
+                prop_assert_eq!((totals.rows, totals.payload_bytes), (living.len(), sum(&living)));
+                prop_assert_eq!(totals.expiring, living.iter().filter(|(_, facts)| facts.expires_at.is_some()).count());
+                prop_assert!(model.iter().all(|(id, facts)| rows.agrees(id, facts)));
+
+                let mut filter = Filter::default();
+                wanted.iter().for_each(|(field, value)| filter.allow(*field, &[b'a' + value]));
+                let admits = |facts: &Facts| (0..3).all(|field| {
+                    let mut values = wanted.iter().filter(|(of, _)| *of == field).peekable();
+                    values.peek().is_none() || values.any(|(_, value)| facts.values[field] == Some(vec![b'a' + value]))
+                });
+                let expected: Vec<_> = living.into_iter().filter(|(_, facts)| admits(facts)).collect();
+                let selection = Selection::new(&rows, &filter, NOW);
+                prop_assert_eq!(selection.count(), expected.len());
+                let ids = |slots: Vec<u32>| slots.into_iter().map(|slot| rows.slab().id(slot).to_vec()).collect::<Vec<_>>();
+                let page: Vec<_> = expected.iter().skip(offset).take(count).map(|(id, _)| (*id).clone()).collect();
+                prop_assert_eq!(ids(selection.page(None, offset, count)), page);
+
+                let after = after.to_string().into_bytes();
+                if let Some(position) = rows.position(&after, NOW) {
+                    let all = rows_in_order(table, &model);
+                    let place = all.iter().position(|(id, _)| **id == after).unwrap();
+                    let behind: Vec<_> = all[place + 1..].iter().filter(|(_, facts)| admits(facts)).skip(offset / 10).take(count)
+                        .map(|(id, _)| (*id).clone()).collect();
+                    prop_assert_eq!(ids(selection.page(Some(position), offset / 10, count)), behind);
+                }
+
+                let mut ended: Vec<_> = rows_in_order(table, &model).into_iter()
+                    .filter_map(|(id, facts)| facts.ended_at.filter(|time| *time < 7).map(|time| (time, id.clone()))).collect();
+                ended.sort();
+                let ended: Vec<_> = ended.into_iter().take(count).map(|(_, id)| id).collect();
+                prop_assert_eq!(rows.ended_before(7, count, NOW), ended);
+
+                let samples = rows.samples(usize::MAX);
+                let picked: usize = samples.iter().map(|sample| sample.picked.len()).sum();
+                prop_assert_eq!(picked, model.len());
+                prop_assert!(rows.samples(5).iter().all(|sample| sample.picked.len() <= 5));
+
+                model.keys().for_each(|id| assert!(rows.remove(id)));
+                prop_assert!(rows.is_empty() && rows.lists().all().is_empty());
+                prop_assert!((0..3).all(|field| rows.lists().values_of(field).next().is_none()));
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What the server tells of its own accord, handed on to those whom it concerns.
+
+use std::ffi::CStr;
+
+use crate::catalog::follow;
+use crate::keyspace::{self, Place};
+use crate::server::events::DatabaseEvent;
+use crate::server::{call, Arg, Context};
+use crate::store::{buffers, leases};
+
+/// Notes that a key was written. To be called for every keyspace event.
+pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
+    let key = key.bytes();
+    let Some(address) = keyspace::locate(key) else { return };
+    follow::key_changed(context, event.to_bytes(), key, &address);
+    let handler = match (address.table.name, address.place) {
+        (buffers::TABLE, Place::Row(_)) => buffers::list_changed,
+        (leases::TABLE, Place::Row(_)) => leases::touched,
+        _ => return,
+    };
+    // A replica and a loading server repeat what a master has decided, whoever made it decide.
+    if !call::is_writing() && !context.follows() {
+        handler(context, event, key);
+    }
+}
+
+/// Follows an event of whole databases.
+pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
+    follow::database_changed(context, event);
+    buffers::database_changed(event);
+    leases::database_changed(event);
+}
