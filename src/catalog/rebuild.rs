@@ -29,11 +29,11 @@ fn state<T>(act: impl FnOnce(&mut Option<Rebuild>) -> T) -> T {
     act(&mut REBUILD.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Begins anew.
+/// Begins anew. What can be done in a moment is done when this returns.
 pub fn begin(context: &Context<'_>) {
     let keys = (0..).map_while(|database| context.in_database(database, || context.keys_of_database())).sum();
-    state(|rebuild| *rebuild = (keys > 0).then_some(Rebuild { database: 0, walk: None, met: 0, keys }));
-    if keys > 0 {
+    state(|rebuild| *rebuild = Some(Rebuild { database: 0, walk: None, met: 0, keys }));
+    if go_on(context, Instant::now() + PATIENCE) {
         follow::go_on(context);
     }
 }

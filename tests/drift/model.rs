@@ -1,0 +1,615 @@
+//! The truth about a database, read from its raw keys, and what the module has to say about it.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use miroir::keyspace::{locate, Place};
+use miroir::schema::{Index, Kind, Order, Origin, Shape, Table, TABLES};
+use redis::Value;
+
+use super::support::Client;
+
+pub type Words = Vec<Vec<u8>>;
+type Sets = BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>;
+/// A set and a member of it, or a namespace and a sink.
+type Pair = (Vec<u8>, Vec<u8>);
+
+/// How long something that has to happen may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Words of any bytes.
+macro_rules! words {
+    ($($word:expr),+ $(,)?) => { vec![$(Vec::<u8>::from($word)),+] };
+}
+
+/// Sends commands in one go. An error is a value among the others.
+pub fn send(client: &mut Client, commands: &[Words]) -> Vec<Value> {
+    if commands.is_empty() {
+        return Vec::new();
+    }
+    let mut pipe = redis::pipe();
+    pipe.ignore_errors();
+    for words in commands {
+        pipe.add_command(redis::Cmd::new()).arg(words);
+    }
+    pipe.query(&mut client.connection).unwrap()
+}
+
+/// The code of an error, if the value is one.
+pub fn error_code(value: &Value) -> Option<&str> {
+    if let Value::ServerError(error) = value {
+        return Some(error.code());
+    }
+    None
+}
+
+pub fn bytes(value: &Value) -> Vec<u8> {
+    match value {
+        Value::BulkString(bytes) => bytes.clone(),
+        Value::SimpleString(text) => text.clone().into_bytes(),
+        Value::Int(number) => number.to_string().into_bytes(),
+        _ => Vec::new(),
+    }
+}
+
+pub fn items(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(items) | Value::Set(items) => items,
+        _ => &[],
+    }
+}
+
+pub fn show(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+/// A key that is a row, a stub of one, or another structure of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Vec<u8>,
+    pub namespace: Vec<u8>,
+    pub table_name: &'static str,
+    pub id: Vec<u8>,
+    pub fields: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub payload: usize,
+    /// When it ends, in ms since the epoch; -1 for never.
+    pub end: i64,
+    pub is_stub: bool,
+}
+
+impl Entry {
+    pub fn table(&self) -> &'static Table {
+        miroir::schema::table(self.table_name).unwrap()
+    }
+
+    /// What LIST and COUNT select by. What the key says needs no field.
+    pub fn value(&self, field: &str) -> Option<Vec<u8>> {
+        let table = self.table();
+        match table.field(field.as_bytes()).unwrap().origin {
+            Origin::Key(part) => Some(table.part(&self.id, part).to_vec()),
+            _ => self.fields.get(field.as_bytes()).cloned(),
+        }
+    }
+
+    /// What orders the table: the time in a field, 0 where there is none.
+    pub fn time(&self) -> i64 {
+        let field = self.table().order.field().and_then(|field| self.fields.get(field.as_bytes()));
+        let text = field.and_then(|value| std::str::from_utf8(value).ok());
+        text.and_then(|text| text.parse::<i64>().ok().filter(|time| time.to_string() == text)).unwrap_or(0)
+    }
+
+    fn line(&self) -> String {
+        let fields: Vec<_> =
+            self.fields.iter().map(|(name, value)| format!("{}={}", show(name), show(value))).collect();
+        format!("{} until {} ({} bytes) {}", show(&self.key), self.end, self.payload, fields.join(" "))
+    }
+}
+
+/// One database as native commands show it.
+#[derive(Debug, Default, Clone)]
+pub struct Sweep {
+    pub entries: Vec<Entry>,
+    /// The index sets.
+    pub sets: Sets,
+    /// Keys of CDC buffers, and of their byte counters, where the counter is not the sum of the events.
+    pub miscounted: BTreeSet<Vec<u8>>,
+}
+
+impl Sweep {
+    pub fn read(client: &mut Client) -> Self {
+        let keys: Vec<Vec<u8>> = items(&client.raw(&["KEYS", "*"]).unwrap()).iter().map(bytes).collect();
+        let ask: Vec<Words> =
+            keys.iter().flat_map(|key| [words!["TYPE", &key[..]], words!["PEXPIRETIME", &key[..]]]).collect();
+        let about = send(client, &ask);
+        let kinds: Vec<Vec<u8>> = about.iter().step_by(2).map(bytes).collect();
+        let contents: Vec<Words> = keys.iter().zip(&kinds).map(|(key, kind)| reading_of(key, kind)).collect();
+        let contents = send(client, &contents);
+
+        let mut sweep = Self::default();
+        let mut counters: BTreeMap<Pair, [Vec<u8>; 2]> = BTreeMap::new();
+        for (at, key) in keys.iter().enumerate() {
+            let Value::Int(end) = about[2 * at + 1] else { panic!("PEXPIRETIME {}", show(key)) };
+            let content: Vec<Vec<u8>> = match &contents[at] {
+                Value::Array(items) => items.iter().map(bytes).collect(),
+                // It became something else between two reads.
+                Value::ServerError(_) | Value::Nil => continue,
+                other => vec![bytes(other)],
+            };
+            let Some(found) = locate(key) else { continue };
+            let id = match found.place {
+                Place::Row(id) if found.table.shape != Shape::Single => id.to_vec(),
+                Place::Table if found.table.shape == Shape::Single => Vec::new(),
+                Place::Reserved(name) if name.starts_with(b"_index") || name == b"_queued" => {
+                    sweep.sets.insert(key.clone(), content.into_iter().collect());
+                    continue;
+                }
+                Place::Side("cdc:overflow_bytes", sink) => {
+                    let place = (found.namespace.to_vec(), sink.to_vec());
+                    counters.entry(place).or_insert_with(|| [b"0".to_vec(), b"0".to_vec()])[1] =
+                        content.concat();
+                    continue;
+                }
+                _ => continue,
+            };
+            let suits = match (found.table.shape, &kinds[at][..]) {
+                (Shape::Row | Shape::Hash | Shape::StringOrHash, b"hash") => !content.is_empty(),
+                (Shape::String | Shape::StringOrHash, b"string")
+                | (Shape::List, b"list")
+                | (Shape::SortedSet | Shape::Single, b"zset") => true,
+                _ => false,
+            };
+            if !suits {
+                continue;
+            }
+            if found.table.shape == Shape::List {
+                let held: usize = content.iter().map(Vec::len).sum();
+                let place = (found.namespace.to_vec(), id.clone());
+                counters.entry(place).or_insert_with(|| [b"0".to_vec(), b"0".to_vec()])[0] =
+                    held.to_string().into_bytes();
+            }
+            let payload = key.len() + content.iter().map(Vec::len).sum::<usize>();
+            let fields: BTreeMap<_, _> = match found.table.shape {
+                Shape::Row => content.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+                _ => BTreeMap::new(),
+            };
+            let has = |name: &str| fields.contains_key(name.as_bytes());
+            let is_stub = found.table.shape == Shape::Row && !found.table.row_marks().all(|m| has(m.name()));
+            sweep.entries.push(Entry {
+                key: key.clone(),
+                namespace: found.namespace.to_vec(),
+                table_name: found.table.name,
+                id,
+                fields,
+                payload,
+                end,
+                is_stub,
+            });
+        }
+        sweep.entries.sort_by(|a, b| a.key.cmp(&b.key));
+        for ((namespace, sink), [held, counted]) in counters {
+            if held != counted {
+                for segment in ["cdc:overflow", "cdc:overflow_bytes"] {
+                    sweep.miscounted.insert(miroir::keyspace::key(&namespace, segment, &sink));
+                }
+            }
+        }
+        sweep
+    }
+
+    /// The rows of a table in the order of LIST.
+    pub fn rows(&self, namespace: &str, table: &Table) -> Vec<&Entry> {
+        let mut rows: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.table_name == table.name && entry.namespace == namespace.as_bytes())
+            .filter(|entry| !entry.is_stub)
+            .collect();
+        rows.sort_by(|a, b| {
+            let by_time = match table.order {
+                Order::Id => std::cmp::Ordering::Equal,
+                Order::Newest(_) => b.time().cmp(&a.time()),
+                Order::Oldest(_) => a.time().cmp(&b.time()),
+            };
+            by_time.then_with(|| a.id.cmp(&b.id))
+        });
+        rows
+    }
+
+    /// What the index sets have to be, and the entries of which nobody can say: a job without a state may pass for
+    /// queued, which is the default, or not.
+    fn indexes(&self) -> (Sets, BTreeSet<Pair>) {
+        let (mut sets, mut either) = (Sets::new(), BTreeSet::new());
+        for entry in self.entries.iter().filter(|entry| !entry.is_stub) {
+            let table = entry.table();
+            let set = |suffix: &[u8]| miroir::keyspace::key(&entry.namespace, table.segment, suffix);
+            match table.index {
+                Index::None => continue,
+                Index::All => sets.entry(set(b"_index")),
+                Index::ByFirstPart => {
+                    let (first, _) = table.split_id(&entry.id).unwrap();
+                    sets.entry(set(&[b"_index:", first].concat()))
+                }
+                Index::AllAnd(subset) => {
+                    let subset_key = set(subset.suffix.as_bytes());
+                    match entry.value(subset.field).unwrap_or_default() {
+                        value if value.is_empty() => {
+                            either.insert((subset_key, entry.id.clone()));
+                        }
+                        value if value == subset.value.as_bytes() => {
+                            sets.entry(subset_key).or_default().insert(entry.id.clone());
+                        }
+                        _ => {}
+                    }
+                    sets.entry(set(b"_index"))
+                }
+            }
+            .or_default()
+            .insert(entry.id.clone());
+        }
+        (sets, either)
+    }
+
+    /// Where the index sets are not those of the rows.
+    pub fn index_faults(&self) -> Vec<String> {
+        let (expected, either) = self.indexes();
+        let flat = |sets: &Sets| -> BTreeSet<Pair> {
+            sets.iter().flat_map(|(key, ids)| ids.iter().map(|id| (key.clone(), id.clone()))).collect()
+        };
+        let (expected, told) = (flat(&expected), flat(&self.sets));
+        let line = |what: &str, (key, id): &Pair| format!("{} {what} {}", show(key), show(id));
+        let missing = expected.difference(&told).map(|entry| line("lacks", entry));
+        let extra = told.difference(&expected).filter(|entry| !either.contains(entry));
+        missing.chain(extra.map(|entry| line("has no row for", entry))).collect()
+    }
+
+    /// What AUDIT must find, and what it may find besides: for the rest nobody says that a TTL is missing.
+    pub fn audit_faults(&self, namespace: &str, found: &BTreeSet<(String, Vec<u8>)>) -> Vec<String> {
+        let mut expected = BTreeSet::new();
+        let mut allowed = BTreeSet::new();
+        for entry in self.entries.iter().filter(|entry| entry.namespace == namespace.as_bytes()) {
+            if entry.is_stub {
+                expected.insert(("stub".to_owned(), entry.key.clone()));
+            }
+            if entry.end < 0 {
+                let finding = ("ttl-missing".to_owned(), entry.key.clone());
+                if entry.table().life_ms.is_some() && !entry.is_stub {
+                    expected.insert(finding);
+                } else {
+                    allowed.insert(finding);
+                }
+            }
+        }
+        allowed.extend(self.miscounted.iter().map(|key| ("byte-counter-off".to_owned(), key.clone())));
+        let line = |(finding, key): &(String, Vec<u8>)| format!("{finding} at {}", show(key));
+        let missing = expected.difference(found).map(|finding| format!("does not tell {}", line(finding)));
+        let extra = found.difference(&expected).filter(|finding| !allowed.contains(finding));
+        missing.chain(extra.map(|finding| format!("tells {}", line(finding)))).collect()
+    }
+
+    /// Every row, stub, structure and index entry, for the comparison of two servers.
+    pub fn lines(&self) -> Vec<String> {
+        let sets = self.sets.iter().map(|(key, ids)| {
+            format!("{}: {}", show(key), ids.iter().map(|id| show(id)).collect::<Vec<_>>().join(", "))
+        });
+        self.entries.iter().map(Entry::line).chain(sets).collect()
+    }
+}
+
+fn reading_of(key: &[u8], kind: &[u8]) -> Words {
+    match kind {
+        b"hash" => words!["HGETALL", key],
+        b"set" => words!["SMEMBERS", key],
+        b"list" => words!["LRANGE", key, "0", "-1"],
+        b"zset" => words!["ZRANGE", key, "0", "-1", "WITHSCORES"],
+        b"string" => words!["GET", key],
+        _ => words!["EXISTS", key],
+    }
+}
+
+/// What a question asks for.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// LIST of whole rows.
+    Rows,
+    /// LIST of ids: behind a row, told with its time or without, at most so many.
+    Page(Option<(Vec<u8>, Option<i64>)>, usize),
+    Count,
+    CountBy(&'static str),
+    Memory,
+}
+
+/// A question to the module whose answer a sweep knows.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub namespace: &'static str,
+    pub table: &'static Table,
+    pub filter: Vec<(&'static str, Vec<u8>)>,
+    pub ask: Ask,
+}
+
+/// How many rows a LIST may answer.
+const LARGEST_PAGE: usize = 10_000;
+
+impl Question {
+    /// All that can be asked about a namespace without knowing what it holds.
+    pub fn whole(namespace: &'static str) -> Vec<Self> {
+        let question = |table, ask| Self { namespace, table, filter: Vec::new(), ask };
+        let mut all = vec![question(&TABLES[0], Ask::Memory)];
+        for table in TABLES.iter().filter(|table| table.shape == Shape::Row) {
+            all.extend(
+                [Ask::Rows, Ask::Page(None, LARGEST_PAGE), Ask::Count].map(|ask| question(table, ask)),
+            );
+            all.extend(table.filters.iter().map(|field| question(table, Ask::CountBy(field))));
+        }
+        all
+    }
+
+    /// Filters with values that occur and with others, and whole lists page by page.
+    pub fn detailed(namespace: &'static str, sweep: &Sweep, random: &mut fastrand::Rng) -> Vec<Self> {
+        let mut all = Vec::new();
+        for table in TABLES.iter().filter(|table| table.shape == Shape::Row) {
+            let mut filter = Vec::new();
+            let rows = sweep.rows(namespace, table);
+            for _ in 0..if table.filters.is_empty() { 0 } else { random.usize(..4) } {
+                let field = *random.choice(table.filters).unwrap();
+                let known = random.choice(&rows).and_then(|row| row.value(field));
+                let value = known.filter(|_| random.u8(..) < 230).unwrap_or_else(|| b"none".to_vec());
+                let kind = table.field(field.as_bytes()).unwrap().kind;
+                // Whether an empty value is a value is not what this test is about.
+                if !value.is_empty() && (!matches!(kind, Kind::OneOf(_) | Kind::Flag) || kind.accepts(&value))
+                {
+                    filter.push((field, value));
+                }
+            }
+            let question = |ask| Self { namespace, table, filter: filter.clone(), ask };
+            all.extend([Ask::Rows, Ask::Count].map(question));
+            all.extend(table.filters.iter().map(|field| question(Ask::CountBy(field))));
+            let size = random.usize(1..5);
+            let mut after = None;
+            for page in question(Ask::Count).selected(sweep).chunks(size) {
+                all.push(question(Ask::Page(after, size)));
+                let last = page[page.len() - 1];
+                let at = (table.order != Order::Id && last.time() >= 0 && random.bool()).then(|| last.time());
+                after = Some((last.id.clone(), at));
+            }
+            all.push(question(Ask::Page(after, size)));
+        }
+        all
+    }
+
+    pub fn words(&self) -> Words {
+        let Self { namespace, table, filter, ask } = self;
+        let key = format!("{namespace}:{}", table.segment);
+        let mut words = match ask {
+            Ask::Memory => return words!["MIROIR.MEMORY", *namespace],
+            Ask::Rows | Ask::Page(..) => words!["MIROIR.LIST", key],
+            Ask::Count | Ask::CountBy(_) => words!["MIROIR.COUNT", key],
+        };
+        for (field, value) in filter {
+            words.extend(words!["WHERE", *field, &value[..]]);
+        }
+        match ask {
+            Ask::Rows => words.extend(words!["LIMIT", "0", LARGEST_PAGE.to_string()]),
+            Ask::Page(after, count) => {
+                if let Some((id, at)) = after {
+                    words.extend(words!["AFTER", &id[..]]);
+                    words.extend(at.iter().flat_map(|at| words!["AT", at.to_string()]));
+                }
+                words.extend(words!["LIMIT", "0", count.to_string(), "IDS"]);
+            }
+            Ask::CountBy(field) => words.extend(words!["BY", *field]),
+            Ask::Count | Ask::Memory => {}
+        }
+        words
+    }
+
+    /// The answer by the sweep, in the form of [`Self::told`].
+    pub fn expected(&self, sweep: &Sweep) -> Vec<String> {
+        let rows = self.selected(sweep);
+        match &self.ask {
+            Ask::Rows => rows.iter().map(|row| self.row_line(&row.id, &row.fields)).collect(),
+            Ask::Page(after, count) => {
+                let behind = after.as_ref().map_or(0, |(id, _)| {
+                    1 + rows.iter().position(|row| row.id == *id).expect("the model knows its own row")
+                });
+                rows[behind..].iter().take(*count).map(|row| self.key_line(&row.id)).collect()
+            }
+            Ask::Count => vec![rows.len().to_string()],
+            Ask::CountBy(field) => {
+                let mut counts = BTreeMap::<Vec<u8>, usize>::new();
+                for row in rows {
+                    *counts.entry(row.value(field).unwrap_or_default()).or_default() += 1;
+                }
+                counts.into_iter().map(|(value, rows)| format!("'{}': {rows}", show(&value))).collect()
+            }
+            Ask::Memory => self.weights(sweep),
+        }
+    }
+
+    fn key_line(&self, id: &[u8]) -> String {
+        show(&miroir::keyspace::key(self.namespace.as_bytes(), self.table.segment, id))
+    }
+
+    fn row_line(&self, id: &[u8], fields: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| format!("{}={}", show(name), show(value))).collect();
+        format!("{} {{{}}}", self.key_line(id), fields.join(" "))
+    }
+
+    fn selected<'s>(&self, sweep: &'s Sweep) -> Vec<&'s Entry> {
+        let mut rows = sweep.rows(self.namespace, self.table);
+        rows.retain(|row| {
+            self.filter.iter().all(|(field, _)| {
+                let wanted = self.filter.iter().filter(|(other, _)| other == field);
+                let value = row.value(field);
+                wanted.into_iter().any(|(_, wanted)| value.as_ref() == Some(wanted))
+            })
+        });
+        rows
+    }
+
+    fn weights(&self, sweep: &Sweep) -> Vec<String> {
+        let weigh = |table: &dyn Fn(&Entry) -> bool, name: &str| {
+            let counted: Vec<_> = sweep
+                .entries
+                .iter()
+                .filter(|entry| {
+                    entry.namespace == self.namespace.as_bytes() && !entry.is_stub && table(entry)
+                })
+                .collect();
+            weight_line(
+                name,
+                i64::try_from(counted.len()).unwrap(),
+                i64::try_from(counted.iter().map(|entry| entry.payload).sum::<usize>()).unwrap(),
+                i64::try_from(counted.iter().filter(|entry| entry.end >= 0).count()).unwrap(),
+            )
+        };
+        let tables = TABLES.iter().map(|table| weigh(&|entry| entry.table_name == table.name, table.name));
+        let mut lines: Vec<_> = tables.chain([weigh(&|_| true, "total")]).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The answer of the module, in a form that can be compared.
+    pub fn told(&self, answer: &Value) -> Vec<String> {
+        if let Value::ServerError(_) = answer {
+            return vec![format!("{answer:?}")];
+        }
+        match self.ask {
+            Ask::Rows => items(answer)
+                .iter()
+                .map(|row| match items(row) {
+                    [id, fields] => {
+                        let pairs = items(fields).chunks(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1])));
+                        self.row_line(&bytes(id), &pairs.collect())
+                    }
+                    _ => format!("{row:?}"),
+                })
+                .collect(),
+            Ask::Page(..) => items(answer).iter().map(|id| self.key_line(&bytes(id))).collect(),
+            Ask::Count => vec![show(&bytes(answer))],
+            Ask::CountBy(_) => {
+                let mut pairs: Vec<_> =
+                    items(answer).chunks(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
+                pairs.sort();
+                pairs.iter().map(|(value, rows)| format!("'{}': {}", show(value), show(rows))).collect()
+            }
+            Ask::Memory => {
+                let figure = |weights: &Value, name: &str| {
+                    let pair = items(weights).chunks(2).find(|pair| bytes(&pair[0]) == name.as_bytes());
+                    pair.and_then(|pair| if let Value::Int(figure) = pair[1] { Some(figure) } else { None })
+                };
+                let mut lines: Vec<_> = items(answer)
+                    .chunks(2)
+                    .filter(|pair| bytes(&pair[0]) != b"catalog")
+                    .map(|pair| {
+                        let figure = |name| figure(&pair[1], name).unwrap_or(i64::MIN);
+                        let name = show(&bytes(&pair[0]));
+                        weight_line(&name, figure("rows"), figure("payload_bytes"), figure("expiring"))
+                    })
+                    .collect();
+                lines.sort();
+                lines
+            }
+        }
+    }
+}
+
+fn weight_line(name: &str, rows: i64, payload: i64, expiring: i64) -> String {
+    format!("{name} rows={rows} payload_bytes={payload} expiring={expiring}")
+}
+
+/// The raw keys of the selected database, and how what the module says of them differs.
+pub fn check(
+    client: &mut Client,
+    namespaces: &[&'static str],
+    random: &mut fastrand::Rng,
+) -> (Sweep, Vec<String>) {
+    let compare = |questions: &[Question], answers: &[Value], sweep: &Sweep| -> Vec<String> {
+        let fault = |(question, answer): (&Question, &Value)| {
+            let difference = difference(&question.expected(sweep), &question.told(answer))?;
+            Some(format!("{}: {difference}", show(&question.words().join(&b' '))))
+        };
+        questions.iter().zip(answers).filter_map(fault).collect()
+    };
+    // These answers come before anybody has touched the keys: touching one can expire it.
+    let questions: Vec<_> = namespaces.iter().flat_map(|name| Question::whole(name)).collect();
+    let answers = ask_all(client, &questions);
+    let sweep = Sweep::read(client);
+    let mut faults = compare(&questions, &answers, &sweep);
+    let questions: Vec<_> =
+        namespaces.iter().flat_map(|name| Question::detailed(name, &sweep, random)).collect();
+    let answers = ask_all(client, &questions);
+    faults.extend(compare(&questions, &answers, &sweep));
+    (sweep, faults)
+}
+
+/// How two lists differ, in a few words; None where they do not.
+pub fn difference(expected: &[String], told: &[String]) -> Option<String> {
+    if expected == told {
+        return None;
+    }
+    let without = |some: &[String], others: &[String]| -> Vec<String> {
+        let others: BTreeSet<_> = others.iter().collect();
+        some.iter().filter(|line| !others.contains(line)).take(3).cloned().collect()
+    };
+    let (missing, extra) = (without(expected, told), without(told, expected));
+    if missing.is_empty() && extra.is_empty() {
+        return Some(format!("expected the order {expected:?}, told {told:?}"));
+    }
+    Some(format!(
+        "expected {} lines, told {}; missing {missing:?}, extra {extra:?}",
+        expected.len(),
+        told.len()
+    ))
+}
+
+/// Sends questions in one go, again while the module says that it is still reading the keys.
+pub fn ask_all(client: &mut Client, questions: &[Question]) -> Vec<Value> {
+    let commands: Vec<_> = questions.iter().map(Question::words).collect();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answers = send(client, &commands);
+        let is_early = answers.iter().any(|answer| error_code(answer) == Some("TRYAGAIN"));
+        if !is_early || Instant::now() > deadline {
+            return answers;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What AUDIT finds in a namespace, each finding with its key; None where there is no such command yet.
+pub fn audit(client: &mut Client, namespace: &str) -> Option<BTreeSet<(String, Vec<u8>)>> {
+    let mut found = BTreeSet::new();
+    let mut cursor = b"0".to_vec();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answers = send(client, &[words!["MIROIR.AUDIT", namespace, &cursor[..], "COUNT", "50"]]);
+        match error_code(&answers[0]) {
+            // To be removed as soon as the command is there.
+            Some("ERR") if format!("{:?}", answers[0]).contains("unknown command") => return None,
+            Some("TRYAGAIN") if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            _ => {}
+        }
+        let [next, findings] = items(&answers[0]) else { panic!("MIROIR.AUDIT {namespace}: {answers:?}") };
+        for finding in items(findings) {
+            let value = |name: &str| {
+                let pair = items(finding).chunks(2).find(|pair| bytes(&pair[0]) == name.as_bytes());
+                bytes(&pair.unwrap_or_else(|| panic!("a finding without {name}: {finding:?}"))[1])
+            };
+            assert_eq!(value("repaired"), b"0", "nobody asked for a repair: {finding:?}");
+            assert!(!value("detail").is_empty(), "{finding:?}");
+            found.insert((show(&value("finding")), value("key")));
+        }
+        cursor = bytes(next);
+        assert!(Instant::now() < deadline, "MIROIR.AUDIT {namespace} does not come to an end");
+        if cursor == b"0" {
+            return Some(found);
+        }
+    }
+}
