@@ -34,6 +34,8 @@ pub struct Facts {
     pub counted: bool,
     /// The end of its life in ms, if it has one.
     pub expires_at: Option<i64>,
+    /// When the first of its fields goes by itself, in ms, if one does: from then on other facts are true.
+    pub true_until: Option<i64>,
     /// What dates it, if it has come to an end.
     pub ended_at: Option<i64>,
     /// The values of the table's filter fields.
@@ -60,6 +62,7 @@ impl Facts {
             payload,
             counted: content.is_some(),
             expires_at,
+            true_until: None,
             ended_at: None,
             values: Default::default(),
             form: if payload >= LARGE { Form::Large } else { Form::Compact },
@@ -160,6 +163,7 @@ impl<'t> Gathering<'t> {
             payload: self.payload,
             counted: true,
             expires_at,
+            true_until: None,
             ended_at,
             values: self.values,
             form,

@@ -3,7 +3,7 @@
 //! A keyspace event only notes its key. While the server loads its data the key is looked at right away: nothing
 //! expires then, and there is no later turn to wait for.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,8 +14,11 @@ use crate::schema::{Index, Table, TABLES};
 use crate::server::events::DatabaseEvent;
 use crate::server::{call, Context};
 
-/// How long one piece of work may take, so that no client waits longer.
+/// How long one piece of work may take that could as well be done later.
 const PIECE: Duration = Duration::from_millis(1);
+/// How long the changes of one turn of the event loop may take. It is about the time that the commands took which
+/// made them; only a script or a transaction makes that many at once.
+const CHANGES_OF_A_TURN: Duration = Duration::from_millis(5);
 
 /// A key that changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +28,10 @@ struct Change {
     /// Whether someone else changed it, so that its index entries have to be looked at as well.
     foreign: bool,
 }
+
+/// Rows that lose a field by themselves, by when: database and key. Of a row that was written since, or is gone, a look
+/// too many is taken.
+static VOLATILE: Mutex<BTreeSet<(i64, i32, Vec<u8>)>> = Mutex::new(BTreeSet::new());
 
 static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
 /// Whether the next turn of the event loop will work on the changes.
@@ -76,7 +83,11 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
     }
     let change = Change { database: context.database(), key: key.to_vec(), foreign: !call::is_writing() };
     changes(|changes| note(changes, change));
-    go_on(context);
+    // Most keys expire between the commands, where a timer would be pending for a while and keep the module from being
+    // unloaded. The next cron, or the next command that asks, looks at them.
+    if event != b"expired" {
+        go_on(context);
+    }
 }
 
 /// From how many changes on those that were noted twice are sought and dropped.
@@ -104,12 +115,11 @@ pub(super) fn go_on(context: &Context<'_>) {
 
 /// One turn: a piece of whatever is to be done, and another turn if that was not all.
 fn turn(context: &Context<'_>) {
-    IS_PENDING.store(false, Ordering::Relaxed);
-    let end = Instant::now() + PIECE;
-    let more = [work_off(context, end), rebuild::go_on(context, end), with(super::Catalog::shed)];
-    if more.contains(&true) && context.call_later(1, turn) {
-        IS_PENDING.store(true, Ordering::Relaxed);
-    }
+    // Changes that the work itself brings are still part of this turn.
+    let now = Instant::now();
+    let more = [rebuild::go_on(context, now + PIECE), work_off(context, now + CHANGES_OF_A_TURN)];
+    let is_pending = more.contains(&true) && context.call_later(1, turn);
+    IS_PENDING.store(is_pending, Ordering::Relaxed);
 }
 
 /// Looks at changed keys until the time is over. Answers whether any are left.
@@ -132,6 +142,7 @@ fn work_off(context: &Context<'_>, end: Instant) -> bool {
 /// Looks at all changed keys that matter for a namespace, or for all. In a cluster a command with a declared key must
 /// not touch a key of another slot; those of a namespace with a hash tag are in the same one.
 pub fn catch_up(context: &Context<'_>, namespace: Option<&[u8]>) {
+    lose_fields(context.now_ms());
     let selective = namespace.filter(|_| context.in_cluster());
     loop {
         let some: Vec<Change> = changes(|changes| match selective {
@@ -174,6 +185,9 @@ pub fn look(context: &Context<'_>, key: &[u8]) -> Option<super::facts::Facts> {
         return None;
     };
     let facts = read::facts(context, address.table, id, key);
+    if let Some(end) = facts.as_ref().and_then(|facts| facts.true_until) {
+        volatile(|volatile| volatile.insert((end, database, key.to_vec())));
+    }
     with(|catalog| match &facts {
         Some(facts) => catalog.put(database, &address, id, facts),
         None => {
@@ -183,25 +197,46 @@ pub fn look(context: &Context<'_>, key: &[u8]) -> Option<super::facts::Facts> {
     facts
 }
 
+fn volatile<T>(act: impl FnOnce(&mut BTreeSet<(i64, i32, Vec<u8>)>) -> T) -> T {
+    act(&mut VOLATILE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Notes as changed what has lost a field by `now`.
+fn lose_fields(now: i64) {
+    let lost: Vec<Change> = volatile(|volatile| {
+        let later = volatile.split_off(&(now, 0, Vec::new()));
+        let lost = std::mem::replace(volatile, later);
+        lost.into_iter().map(|(_, database, key)| Change { database, key, foreign: true }).collect()
+    });
+    changes(|changes| changes.extend(lost));
+}
+
 /// Follows an event of whole databases.
 pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     match event {
         DatabaseEvent::Flushed(database) => with(|catalog| catalog.flush(database)),
         DatabaseEvent::Swapped(first, second) => {
             with(|catalog| catalog.swap(first, second));
-            changes(|changes| {
-                for change in changes {
-                    match change.database {
-                        database if database == first => change.database = second,
-                        database if database == second => change.database = first,
-                        _ => {}
-                    }
-                }
+            let other = |database| match database {
+                database if database == first => second,
+                database if database == second => first,
+                database => database,
+            };
+            changes(|changes| changes.iter_mut().for_each(|change| change.database = other(change.database)));
+            volatile(|volatile| {
+                let all = std::mem::take(volatile).into_iter();
+                volatile.extend(all.map(|(end, database, key)| (end, other(database), key)));
             });
             rebuild::databases_swapped(context);
         }
-        DatabaseEvent::LoadBegins => IS_LOADING.store(true, Ordering::Relaxed),
-        DatabaseEvent::LoadEnds => IS_LOADING.store(false, Ordering::Relaxed),
+        DatabaseEvent::LoadBegins => {
+            IS_LOADING.store(true, Ordering::Relaxed);
+            rebuild::load_begins();
+        }
+        DatabaseEvent::LoadEnds => {
+            IS_LOADING.store(false, Ordering::Relaxed);
+            rebuild::load_ends(context);
+        }
         DatabaseEvent::LoadBesideBegins => IS_LOADING_BESIDE.store(true, Ordering::Relaxed),
         DatabaseEvent::LoadBesideEnds { replaced } => {
             IS_LOADING_BESIDE.store(false, Ordering::Relaxed);
@@ -212,9 +247,6 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
         }
         DatabaseEvent::RoleChanged => {}
     }
-    if matches!(event, DatabaseEvent::Flushed(_)) && !IS_LOADING.load(Ordering::Relaxed) {
-        go_on(context);
-    }
 }
 
 /// Work of the server's periodic kind: rows whose time is up leave the catalog, and the server, a few at a time.
@@ -222,12 +254,24 @@ pub fn cron(context: &Context<'_>) {
     if IS_LOADING.load(Ordering::Relaxed) {
         return;
     }
+    // Without a timer, which would be pending until the next turn.
+    let was_pending = IS_PENDING.swap(true, Ordering::Relaxed);
+    lose_fields(context.now_ms());
     retire(context);
+    work_off(context, Instant::now() + PIECE);
+    heal::again(context);
+    super::check::go_on(context);
+    shed(Instant::now() + PIECE);
+    work_off(context, Instant::now() + PIECE);
+    IS_PENDING.store(was_pending, Ordering::Relaxed);
     if backlog() > 0 || rebuild::is_running() {
         go_on(context);
     }
-    super::check::go_on(context);
-    heal::again(context);
+}
+
+/// Gives back some of what a flush left behind.
+fn shed(end: Instant) {
+    while with(super::Catalog::shed) && Instant::now() < end {}
 }
 
 /// How many rows are retired at a time.
@@ -250,4 +294,5 @@ fn retire(context: &Context<'_>) {
 /// Gives everything back.
 pub(super) fn end() {
     changes(|changes| *changes = Vec::new());
+    volatile(BTreeSet::clear);
 }

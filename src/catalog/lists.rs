@@ -256,6 +256,17 @@ impl Lists {
         }
     }
 
+    /// Forgets the values that no row has: of rows that changed before they were listed.
+    pub fn forget_unused(&mut self) {
+        for (value, entry) in self.values.iter_mut().enumerate() {
+            if let Some(known) = entry.as_ref().filter(|known| known.rows.is_empty()) {
+                self.numbers[known.field].remove(&known.bytes);
+                *entry = None;
+                self.vacant.push(value as Value);
+            }
+        }
+    }
+
     fn frequent_fields(&self, values: &Values) -> u8 {
         let is_frequent = |field: &usize| self.is_frequent(values[*field]);
         fields_in(present(values)).filter(is_frequent).fold(0, |fields, field| fields | 1 << field)

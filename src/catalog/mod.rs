@@ -8,6 +8,7 @@ pub mod check;
 pub mod directory;
 pub mod facts;
 pub mod follow;
+pub mod gathered;
 mod heal;
 pub mod lists;
 pub mod ordered;
@@ -47,6 +48,8 @@ impl Namespace {
 #[derive(Debug, Default)]
 pub struct Catalog {
     databases: BTreeMap<i32, HashMap<Vec<u8>, Namespace, RandomState>>,
+    /// Whether rows of new tables come in a great number.
+    many: bool,
     /// What a flush left behind, to be given back piece by piece.
     discarded: Vec<Rows>,
 }
@@ -67,8 +70,13 @@ impl Catalog {
     /// Takes over what is known of a row.
     pub fn put(&mut self, database: i32, address: &Address<'_>, id: &[u8], facts: &Facts) {
         let table = address.table;
+        let many = self.many;
         let namespace = self.namespace(database, address.namespace);
-        namespace.rows.entry(table.number()).or_insert_with(|| Box::new(Rows::new(table))).put(id, facts);
+        namespace
+            .rows
+            .entry(table.number())
+            .or_insert_with(|| Box::new(Rows::new(table, many)))
+            .put(id, facts);
     }
 
     /// Forgets a row. Answers whether it was known.
@@ -140,6 +148,19 @@ impl Catalog {
             .flat_map(HashMap::into_values)
             .flat_map(|namespace| namespace.rows.into_values());
         self.discarded.extend(rows.map(|rows| *rows));
+    }
+
+    /// Whether many rows come at once from here on. The lists of their tables are not there before
+    /// [`Catalog::list_some`] has answered that it is done.
+    pub fn expect_many(&mut self, many: bool) {
+        self.many = many;
+    }
+
+    /// Lists some of the rows that came in a great number. Answers whether there are more.
+    pub fn list_some(&mut self) -> bool {
+        const SOME: usize = 128;
+        let namespaces = self.databases.values_mut().flat_map(HashMap::values_mut);
+        namespaces.flat_map(|namespace| namespace.rows.values_mut()).any(|rows| rows.list_some(SOME))
     }
 
     /// Gives back a piece of what was flushed. Answers whether there is more.

@@ -25,7 +25,8 @@ pub fn facts(context: &Context<'_>, table: &'static Table, id: &[u8], name: &[u8
     let expires_at = key.expires_at();
     match (table.shape, key.key_type()) {
         (Shape::Row | Shape::Hash | Shape::StringOrHash, KeyType::Hash) => {
-            of_hash(table, id, name, &key).finish(expires_at)
+            let facts = of_hash(table, id, name, &key).finish(expires_at)?;
+            Some(Facts { true_until: key.first_field_expires_at(), ..facts })
         }
         (Shape::String | Shape::StringOrHash, KeyType::String) => {
             Some(Facts::of_structure(name.len(), Some(key.len() as u64), expires_at))

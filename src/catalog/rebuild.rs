@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::follow;
+use super::{follow, with};
 use crate::errors::{Failure, Outcome};
 use crate::keyspace;
 use crate::server::scan::Walk;
@@ -14,13 +14,24 @@ use crate::server::Context;
 /// How long a command that needs the whole catalog works on it itself before it gives up.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// A walk over all databases.
-struct Rebuild {
-    database: i32,
-    walk: Option<Walk>,
-    /// Keys met, of all that there were.
-    met: u64,
-    keys: u64,
+/// How long the server goes on making the lists when it has loaded its data, before it answers clients again.
+const AFTER_LOAD: Duration = Duration::from_millis(100);
+
+/// How far it is.
+enum Rebuild {
+    /// Some keys are met, of all that there were.
+    Walking {
+        /// The database that is walked.
+        database: i32,
+        /// Where in it; None before its first key.
+        walk: Option<Walk>,
+        /// Keys met.
+        met: u64,
+        /// Keys that there were in the beginning.
+        keys: u64,
+    },
+    /// All keys are met, and their rows are being listed.
+    Listing,
 }
 
 static REBUILD: Mutex<Option<Rebuild>> = Mutex::new(None);
@@ -32,8 +43,26 @@ fn state<T>(act: impl FnOnce(&mut Option<Rebuild>) -> T) -> T {
 /// Begins anew. What can be done in a moment is done when this returns.
 pub fn begin(context: &Context<'_>) {
     let keys = (0..).map_while(|database| context.in_database(database, || context.keys_of_database())).sum();
-    state(|rebuild| *rebuild = Some(Rebuild { database: 0, walk: None, met: 0, keys }));
+    state(|rebuild| *rebuild = Some(Rebuild::Walking { database: 0, walk: None, met: 0, keys }));
+    with(|catalog| catalog.expect_many(true));
     if go_on(context, Instant::now() + PATIENCE) {
+        follow::go_on(context);
+    }
+}
+
+/// Expects the server to load its data, key by key.
+pub(super) fn load_begins() {
+    with(|catalog| catalog.expect_many(true));
+}
+
+/// Lists what was loaded.
+pub(super) fn load_ends(context: &Context<'_>) {
+    // A walk that the load came in between goes on to its own end.
+    if !is_running() {
+        with(|catalog| catalog.expect_many(false));
+        state(|rebuild| *rebuild = Some(Rebuild::Listing));
+    }
+    if go_on(context, Instant::now() + AFTER_LOAD) {
         follow::go_on(context);
     }
 }
@@ -57,7 +86,8 @@ pub fn progress() -> u64 {
     state(|rebuild| match rebuild {
         None => 100,
         // Keys that came meanwhile can make it more than all.
-        Some(rebuild) => (rebuild.met * 100 / rebuild.keys.max(1)).min(99),
+        Some(Rebuild::Walking { met, keys, .. }) => (*met * 100 / (*keys).max(1)).min(99),
+        Some(Rebuild::Listing) => 99,
     })
 }
 
@@ -75,30 +105,38 @@ pub(super) fn go_on(context: &Context<'_>, end: Instant) -> bool {
 }
 
 impl Rebuild {
-    /// Some keys. Answers whether there are more.
+    /// A little more. Answers whether that was not all.
     fn piece(&mut self, context: &Context<'_>) -> bool {
         const STEPS: usize = 32;
-        let walked = context.in_database(self.database, || {
+        let Self::Walking { database, walk, met, .. } = self else {
+            return with(super::Catalog::list_some);
+        };
+        let walked = context.in_database(*database, || {
             for _ in 0..STEPS {
-                if self.walk.is_none() {
-                    self.walk = Walk::new();
+                if walk.is_none() {
+                    *walk = Walk::new();
                 }
-                let Some(walk) = &mut self.walk else { return };
+                let Some(steps) = walk else { return };
                 let is_ours = |key: &[u8]| keyspace::locate(key).is_some();
                 let look = |key: &[u8]| {
                     follow::look(context, key);
                 };
-                match walk.step(context, is_ours, look) {
-                    Some(met) => self.met += met as u64,
+                match steps.step(context, is_ours, look) {
+                    Some(more) => *met += more as u64,
                     None => {
-                        self.walk = None;
-                        self.database += 1;
+                        *walk = None;
+                        *database += 1;
                         return;
                     }
                 }
             }
         });
-        walked.is_some()
+        if walked.is_none() {
+            // There is no such database: the one before was the last.
+            with(|catalog| catalog.expect_many(false));
+            *self = Self::Listing;
+        }
+        true
     }
 }
 

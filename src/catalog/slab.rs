@@ -20,9 +20,11 @@ pub const ABSENT: Value = Value::MAX;
 pub type Values = [Value; MAX_FILTERS];
 
 /// What every row has.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Core {
-    id: Box<[u8]>,
+    /// Where the id begins among the ids of the chunk.
+    id_start: u32,
+    id_length: u32,
     /// What orders the list, beside the id: a time, or 0.
     order: i64,
     payload: u64,
@@ -32,6 +34,10 @@ struct Core {
 #[derive(Debug, Default)]
 struct Chunk {
     cores: Vec<Core>,
+    /// The ids one behind the other, with gaps where rows were removed.
+    ids: Vec<u8>,
+    /// The bytes of the gaps.
+    gaps: usize,
     /// As many for each row as the table has filters.
     values: Vec<Value>,
     /// When the rows' lives end, in ms; empty as long as none does.
@@ -103,7 +109,7 @@ impl Slab {
 
     /// Keeps a row with this id in a slot of its own. None when the numbers of slots are used up.
     pub fn insert(&mut self, id: &[u8], entry: &Entry) -> Option<u32> {
-        let core = Core { id: id.into(), order: entry.order, payload: entry.payload.max(1) };
+        let filters = self.filters;
         let slot = match self.vacant.pop() {
             Some(Reverse(slot)) => slot,
             None => {
@@ -112,13 +118,14 @@ impl Slab {
                     return None;
                 }
                 if (slot as usize).is_multiple_of(CHUNK) {
-                    self.chunks.push(Chunk::default());
+                    self.chunks.push(Chunk::new(filters, slot > 0));
                 }
                 slot
             }
         };
-        let filters = self.filters;
         let (chunk, index) = self.chunk_mut(slot)?;
+        let (id_start, id_length) = chunk.keep_id(id)?;
+        let core = Core { id_start, id_length, order: entry.order, payload: entry.payload.max(1) };
         match chunk.cores.get_mut(index) {
             Some(vacant) => *vacant = core,
             None => {
@@ -133,23 +140,26 @@ impl Slab {
         Some(slot)
     }
 
-    /// Gives a slot back. Answers the id that was in it.
-    pub fn remove(&mut self, slot: u32) -> Option<Box<[u8]>> {
+    /// Gives a slot back. Answers whether there was a row in it.
+    pub fn remove(&mut self, slot: u32) -> bool {
         self.set_expiry(slot, None);
         self.set_end(slot, None);
-        let (chunk, index) = self.chunk_mut(slot)?;
-        let core = chunk.cores.get_mut(index).filter(|core| core.payload > 0)?;
+        let Some((chunk, index)) = self.chunk_mut(slot) else { return false };
+        let Some(core) = chunk.cores.get_mut(index).filter(|core| core.payload > 0) else { return false };
         core.payload = 0;
-        let id = std::mem::take(&mut core.id);
+        chunk.gaps += core.id_length as usize;
+        core.id_length = 0;
+        chunk.close_gaps();
         self.rows -= 1;
         self.vacant.push(Reverse(slot));
-        Some(id)
+        true
     }
 
     /// The id of a row; empty for a slot without one.
     #[must_use]
     pub fn id(&self, slot: u32) -> &[u8] {
-        self.core(slot).map_or(&[], |core| &core.id)
+        let Some((chunk, index)) = self.chunk(slot) else { return &[] };
+        chunk.cores.get(index).map_or(&[], |core| chunk.id(core))
     }
 
     /// What orders a row.
@@ -249,6 +259,53 @@ impl Slab {
     }
 }
 
+impl Chunk {
+    /// An empty chunk. The first of a table grows as it needs to; the others will be full.
+    fn new(filters: usize, will_be_full: bool) -> Self {
+        if !will_be_full {
+            return Self::default();
+        }
+        Self {
+            cores: Vec::with_capacity(CHUNK),
+            values: Vec::with_capacity(CHUNK * filters),
+            ..Self::default()
+        }
+    }
+
+    fn id(&self, core: &Core) -> &[u8] {
+        let start = core.id_start as usize;
+        self.ids.get(start..start + core.id_length as usize).unwrap_or_default()
+    }
+
+    /// Puts an id behind the others. Answers where it begins and how long it is; None beyond four gigabytes.
+    fn keep_id(&mut self, id: &[u8]) -> Option<(u32, u32)> {
+        let place = (u32::try_from(self.ids.len()).ok()?, u32::try_from(id.len()).ok()?);
+        let needed = self.ids.len() + id.len();
+        if needed > self.ids.capacity() {
+            // Doubling would leave a quarter of the memory unused on average.
+            let room = needed.max(self.ids.len() / 8 * 9).next_multiple_of(64);
+            self.ids.reserve_exact(room - self.ids.len());
+        }
+        self.ids.extend_from_slice(id);
+        Some(place)
+    }
+
+    /// Moves the ids together when half of their bytes are gaps.
+    fn close_gaps(&mut self) {
+        if self.gaps * 2 <= self.ids.len() {
+            return;
+        }
+        let mut ids = Vec::with_capacity(self.ids.len() - self.gaps);
+        for core in &mut self.cores {
+            let start = core.id_start as usize;
+            core.id_start = ids.len() as u32;
+            ids.extend_from_slice(self.ids.get(start..start + core.id_length as usize).unwrap_or_default());
+        }
+        self.ids = ids;
+        self.gaps = 0;
+    }
+}
+
 /// What stands for no time in a column. No time that the server accepts is that early.
 const NO_TIME: i64 = i64::MIN;
 
@@ -281,8 +338,8 @@ mod tests {
             assert_eq!(slab.insert(&id.to_be_bytes(), &entry(10)), Some(id));
         }
         for slot in [2999, 5, 1500] {
-            assert_eq!(slab.remove(slot).as_deref(), Some(&u32::to_be_bytes(slot)[..]));
-            assert_eq!(slab.remove(slot), None);
+            assert_eq!(slab.id(slot), u32::to_be_bytes(slot));
+            assert!(slab.remove(slot) && !slab.remove(slot));
             assert!(!slab.holds(slot));
         }
         assert_eq!(slab.len(), 2997);
@@ -290,6 +347,24 @@ mod tests {
         assert_eq!((slab.id(5), slab.payload(5), slab.order(5)), (&b"x"[..], 11, 7));
         assert_eq!(slab.values(5), [1, 2, ABSENT, ABSENT]);
         assert_eq!(slab.slots(), 3000);
+    }
+
+    #[test]
+    fn ids_are_right_when_most_rows_are_gone() {
+        let mut slab = Slab::new(0);
+        let id = |number: u32| vec![b'a' + (number % 26) as u8; number as usize % 40];
+        for number in 0..2000 {
+            slab.insert(&id(number), &entry(1));
+        }
+        for number in (0..2000).filter(|number| number % 7 != 0) {
+            slab.remove(number);
+        }
+        for number in (0..2000).step_by(7) {
+            assert_eq!(slab.id(number), id(number));
+        }
+        let bytes: usize = slab.chunks.iter().map(|chunk| chunk.ids.len()).sum();
+        assert!(bytes < 2000 * 20 / 7 * 2, "{bytes} bytes are kept");
+        assert_eq!(slab.insert(b"new", &entry(1)).map(|slot| slab.id(slot).to_vec()), Some(b"new".to_vec()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::directory::Directory;
 use super::facts::{Facts, Form};
+use super::gathered::Gathered;
 use super::lists::{Direction, Lists, Position, ALL_FIELDS};
 use super::slab::{Entry, Slab, Values};
 use crate::schema::{Order, Shape, Table};
@@ -18,6 +19,8 @@ pub struct Rows {
     slab: Slab,
     directory: Directory,
     lists: Lists,
+    /// Rows that are not listed yet, while many come at once.
+    gathered: Option<Gathered>,
     /// Rows with an end of life, by it.
     expiring: BTreeSet<(i64, u32)>,
     /// Rows that have come to an end, by what dates them and by id.
@@ -48,9 +51,10 @@ pub struct Totals {
 }
 
 impl Rows {
-    /// No rows.
+    /// No rows. `many` are about to come at once: nothing can be asked before [`Rows::list_some`] has answered that it is
+    /// done.
     #[must_use]
-    pub fn new(table: &'static Table) -> Self {
+    pub fn new(table: &'static Table, many: bool) -> Self {
         let direction = match table.order {
             Order::Newest(_) => Direction::RisingTiesFalling,
             Order::Oldest(_) | Order::Id => Direction::Rising,
@@ -60,6 +64,7 @@ impl Rows {
             slab: Slab::new(table.filters.len()),
             directory: Directory::default(),
             lists: Lists::new(direction, table.filters.len()),
+            gathered: (many && table.shape == Shape::Row).then(Gathered::default),
             expiring: BTreeSet::new(),
             ended: super::ordered::Ordered::default(),
             payload: 0,
@@ -146,11 +151,29 @@ impl Rows {
         if facts.ended_at.is_some() {
             self.list_as_ended(slot);
         }
-        if self.is_listed() {
+        let direction = self.lists.direction();
+        let is_gathered =
+            self.gathered.as_mut().is_some_and(|gathered| gathered.add(&self.slab, direction, slot));
+        if self.is_listed() && !is_gathered {
             self.lists.add_to_all(&self.slab, slot);
             self.lists.add(&self.slab, slot, ALL_FIELDS);
         }
         Some(slot)
+    }
+
+    /// Lists up to so many of the rows that are not listed yet. Answers whether there are more.
+    pub fn list_some(&mut self, count: usize) -> bool {
+        let Some(mut gathered) = self.gathered.take() else { return false };
+        for _ in 0..count {
+            let Some(slot) = gathered.next(&self.slab, self.lists.direction()) else {
+                self.lists.forget_unused();
+                return false;
+            };
+            self.lists.add_to_all(&self.slab, slot);
+            self.lists.add(&self.slab, slot, ALL_FIELDS);
+        }
+        self.gathered = Some(gathered);
+        true
     }
 
     fn change(&mut self, slot: u32, facts: &Facts) {
@@ -174,6 +197,12 @@ impl Rows {
             return;
         }
         let moves = self.slab.order(slot) != facts.order;
+        if self.gathered.as_ref().is_some_and(|gathered| gathered.holds(slot)) {
+            let values = self.lists.number_all(&facts.values);
+            self.slab.set_values(slot, values);
+            self.slab.set_order(slot, facts.order);
+            return;
+        }
         let (old, new) = (self.slab.values(slot), self.lists.number_all(&facts.values));
         let changed = if moves { ALL_FIELDS } else { differences(&old, &new) };
         if changed == 0 {
@@ -194,7 +223,8 @@ impl Rows {
     /// Forgets a row. Answers whether it was known.
     pub fn remove(&mut self, id: &[u8]) -> bool {
         let Some(slot) = self.find(id) else { return false };
-        if self.is_listed() {
+        let was_gathered = self.gathered.as_mut().is_some_and(|gathered| gathered.remove(slot));
+        if self.is_listed() && !was_gathered {
             self.lists.remove(&self.slab, slot, ALL_FIELDS);
             self.lists.remove_from_all(&self.slab, slot);
         }
@@ -305,41 +335,34 @@ impl Rows {
     /// The rows form by form: how many, how many bytes, and about `size` of them, spread over all. O(size).
     #[must_use]
     pub fn samples(&self, size: usize) -> [Sample<'_>; 3] {
+        let special = [&self.dispersed, &self.large];
         let is_compact = |slot: &u32| {
-            let is_special = self.dispersed.slots.contains(slot) || self.large.slots.contains(slot);
-            self.slab.holds(*slot) && !is_special
+            self.slab.holds(*slot) && !special.iter().any(|special| special.slots.contains(slot))
         };
+        let rows = self.slab.len() - special.map(|special| special.slots.len()).iter().sum::<usize>();
+        let payload = self.payload - special.map(|special| special.payload).iter().sum::<u64>();
+        let slots = self.slab.slots();
         // Where other forms or vacant slots prevail, a few steps are enough to find one, or to do without.
-        let compact = |from: u32| (from..self.slab.slots()).take(TRIES).find(is_compact);
-        let (rows, bytes) = (
-            self.dispersed.slots.len() + self.large.slots.len(),
-            self.dispersed.payload + self.large.payload,
-        );
-        let pick = |set: &BTreeSet<u32>, from: u32| set.range(from..).next().copied();
-        [
-            self.sample(self.slab.len() - rows, self.payload - bytes, size, compact),
-            self.sample(self.dispersed.slots.len(), self.dispersed.payload, size, |from| {
-                pick(&self.dispersed.slots, from)
-            }),
-            self.sample(self.large.slots.len(), self.large.payload, size, |from| {
-                pick(&self.large.slots, from)
-            }),
-        ]
+        let near = |place: u32| (place..slots).take(TRIES).find(is_compact);
+        let compact: Vec<u32> = match rows {
+            0 => Vec::new(),
+            _ if slots as usize <= size => (0..slots).filter(is_compact).collect(),
+            _ => spread(slots, size).filter_map(near).collect(),
+        };
+        let of_special = |special: &Special| {
+            let chosen: Vec<u32> = if special.slots.len() <= size {
+                special.slots.iter().copied().collect()
+            } else {
+                spread(slots, size).filter_map(|place| special.slots.range(place..).next().copied()).collect()
+            };
+            self.sample(special.slots.len(), special.payload, chosen)
+        };
+        [self.sample(rows, payload, compact), of_special(&self.dispersed), of_special(&self.large)]
     }
 
-    fn sample(
-        &self,
-        rows: usize,
-        payload_bytes: u64,
-        size: usize,
-        pick: impl Fn(u32) -> Option<u32>,
-    ) -> Sample<'_> {
-        let slots = u64::from(self.slab.slots());
-        let places = if rows <= size { slots } else { size as u64 };
-        let mut picked: Vec<u32> =
-            (0..places).filter_map(|place| pick((place * slots / places) as u32)).collect();
-        picked.dedup();
-        let picked = picked.into_iter().map(|slot| (self.slab.id(slot), self.slab.payload(slot))).collect();
+    fn sample(&self, rows: usize, payload_bytes: u64, mut slots: Vec<u32>) -> Sample<'_> {
+        slots.dedup();
+        let picked = slots.into_iter().map(|slot| (self.slab.id(slot), self.slab.payload(slot))).collect();
         Sample { rows, payload_bytes, picked }
     }
 
@@ -382,6 +405,11 @@ impl Special {
     }
 }
 
+/// So many places, evenly among the slots.
+fn spread(slots: u32, places: usize) -> impl Iterator<Item = u32> {
+    (0..places as u64).map(move |place| (place * u64::from(slots) / places as u64) as u32)
+}
+
 fn differences(a: &Values, b: &Values) -> u8 {
     (0..a.len()).filter(|field| a[*field] != b[*field]).fold(0, |fields, field| fields | 1 << field)
 }
@@ -408,6 +436,7 @@ mod tests {
                 payload,
                 counted: true,
                 expires_at,
+                true_until: None,
                 ended_at,
                 values: [first, second, third, None],
                 form,
@@ -441,10 +470,15 @@ mod tests {
         #[test]
         fn it_answers_like_a_look_at_every_row(
             steps in steps(), wanted in wanted(), after in 0u16..700, offset in 0usize..600, count in 0usize..50,
+            gathers: bool,
         ) {
             for table in [schema::table("tasks").unwrap(), schema::table("jobs").unwrap()] {
-                let (mut rows, mut model) = (Rows::new(table), BTreeMap::new());
-                for (id, facts) in &steps {
+                let (mut rows, mut model) = (Rows::new(table, gathers), BTreeMap::new());
+                for (place, (id, facts)) in steps.iter().enumerate() {
+                    // Changes come before, while and after the rows are listed.
+                    if place > steps.len() / 3 && place % 3 == 0 {
+                        rows.list_some(1);
+                    }
                     let id = id.to_string().into_bytes();
                     match facts {
                         Some(facts) => {
@@ -454,6 +488,7 @@ mod tests {
                         None => prop_assert_eq!(rows.remove(&id), model.remove(&id).is_some()),
                     }
                 }
+                while rows.list_some(7) {}
                 let sum = |rows: &[(&Vec<u8>, &Facts)]| rows.iter().map(|(_, facts)| facts.payload).sum::<u64>();
                 let living = rows_in_order(table, &model);
                 let totals = rows.totals(NOW);

@@ -173,6 +173,21 @@ impl Key<'_> {
         unsafe { Text::owned(value) }
     }
 
+    /// When the first field of a hash goes that has a time of its own, in ms since the epoch. None where no field has, and
+    /// on servers that do not tell (Redis before 8.0, and Valkey).
+    #[must_use]
+    pub fn first_field_expires_at(&self) -> Option<i64> {
+        if self.key_type() != KeyType::Hash {
+            return None;
+        }
+        let pointer = self.pointer?;
+        // SAFETY: a read of a function pointer; null where the server does not have it.
+        let first = unsafe { raw::RedisModule_HashFieldMinExpire }?;
+        // SAFETY: the handle is an open hash.
+        let first = unsafe { first(pointer.as_ptr()) };
+        (first != raw::REDISMODULE_NO_EXPIRE as i64).then_some(first)
+    }
+
     /// Calls `visit` with the name and the value of every field of a hash whose own time is not up; with nothing where
     /// the key is no hash.
     pub fn each_field(&self, mut visit: impl FnMut(&[u8], &[u8])) {

@@ -142,7 +142,10 @@ impl Sweep {
                 Place::Row(id) if found.table.shape != Shape::Single => id.to_vec(),
                 Place::Table if found.table.shape == Shape::Single => Vec::new(),
                 Place::Reserved(name) if name.starts_with(b"_index") || name == b"_queued" => {
-                    sweep.sets.insert(key.clone(), content.into_iter().collect());
+                    // Its last entry can have gone since the keys were read.
+                    if !content.is_empty() {
+                        sweep.sets.insert(key.clone(), content.into_iter().collect());
+                    }
                     continue;
                 }
                 Place::Side("cdc:overflow_bytes", sink) => {
@@ -580,21 +583,16 @@ pub fn ask_all(client: &mut Client, questions: &[Question]) -> Vec<Value> {
     }
 }
 
-/// What AUDIT finds in a namespace, each finding with its key; None where there is no such command yet.
-pub fn audit(client: &mut Client, namespace: &str) -> Option<BTreeSet<(String, Vec<u8>)>> {
+/// What AUDIT finds in a namespace, each finding with its key.
+pub fn audit(client: &mut Client, namespace: &str) -> BTreeSet<(String, Vec<u8>)> {
     let mut found = BTreeSet::new();
     let mut cursor = b"0".to_vec();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answers = send(client, &[words!["MIROIR.AUDIT", namespace, &cursor[..], "COUNT", "50"]]);
-        match error_code(&answers[0]) {
-            // To be removed as soon as the command is there.
-            Some("ERR") if format!("{:?}", answers[0]).contains("unknown command") => return None,
-            Some("TRYAGAIN") if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5));
-                continue;
-            }
-            _ => {}
+        if error_code(&answers[0]) == Some("TRYAGAIN") && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
         }
         let [next, findings] = items(&answers[0]) else { panic!("MIROIR.AUDIT {namespace}: {answers:?}") };
         for finding in items(findings) {
@@ -609,7 +607,7 @@ pub fn audit(client: &mut Client, namespace: &str) -> Option<BTreeSet<(String, V
         cursor = bytes(next);
         assert!(Instant::now() < deadline, "MIROIR.AUDIT {namespace} does not come to an end");
         if cursor == b"0" {
-            return Some(found);
+            return found;
         }
     }
 }
