@@ -1,14 +1,18 @@
 //! The persisted index sets follow the rows, also where a client that knows nothing of them writes.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::facts::Facts;
-use crate::keyspace::Address;
+use crate::keyspace::{self, Address};
 use crate::server::Context;
 use crate::store::indexes;
 
-/// Keys that were to be looked after while nothing could be written.
-static POSTPONED: Mutex<Vec<(i32, Vec<u8>)>> = Mutex::new(Vec::new());
+/// How many rows that were postponed are taken up again at a time.
+const AGAIN: usize = 100;
+
+/// Rows whose index entries could not be written when that was due: database and key.
+static POSTPONED: Mutex<VecDeque<(i32, Vec<u8>)>> = Mutex::new(VecDeque::new());
 
 /// Makes the index entries of a row of the selected database what the row says; `facts` are None where there is none.
 /// Does nothing on a replica.
@@ -16,12 +20,15 @@ pub fn entries(context: &Context<'_>, address: &Address<'_>, id: &[u8], facts: O
     if context.follows() {
         return;
     }
-    if context.must_not_write() {
-        postponed(|keys| keys.push((context.database(), address.row(id))));
+    if context.must_not_write() || !may_write(context, address, id) {
+        // While a slot moves, a row that is gone here is on the other node, and so will its index be. What is not here
+        // needs nothing.
+        if facts.is_some() || indexes::keys(address, id).any(|index| !context.inspect(&index).is_missing()) {
+            postponed(|rows| rows.push_back((context.database(), address.row(id))));
+        }
         return;
     }
-    // A foreign value at the key of an index, or a slot that is on its way to another node: nothing to be done here,
-    // and MIROIR.AUDIT tells of it.
+    // A foreign value at the key of an index: nothing to be done here, and MIROIR.AUDIT tells of it.
     let _ = match facts {
         Some(facts) => {
             let belongs = indexes::subset_of(address.table, |field| facts.value(address.table, field));
@@ -31,21 +38,35 @@ pub fn entries(context: &Context<'_>, address: &Address<'_>, id: &[u8], facts: O
     };
 }
 
-/// Takes up what was postponed.
+/// Whether a row and its indexes are all on this node, for good.
+fn may_write(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> bool {
+    !context.in_cluster() || context.reach(indexes::keys(address, id).chain([address.row(id)])).is_ok()
+}
+
+/// Takes up some of what was postponed.
 pub fn again(context: &Context<'_>) {
-    if postponed(|keys| keys.is_empty()) || context.must_not_write() {
+    if context.must_not_write() {
         return;
     }
-    for (database, key) in postponed(std::mem::take) {
+    let some: Vec<_> = postponed(|rows| {
+        let some = rows.len().min(AGAIN);
+        rows.drain(..some).collect()
+    });
+    for (database, key) in some {
         context.in_database(database, || {
             let facts = super::follow::look(context, &key);
-            if let Some((address, id)) = crate::keyspace::row(&key) {
+            if let Some((address, id)) = keyspace::row(&key) {
                 entries(context, &address, id, facts.as_ref());
             }
         });
     }
 }
 
-fn postponed<T>(act: impl FnOnce(&mut Vec<(i32, Vec<u8>)>) -> T) -> T {
+fn postponed<T>(act: impl FnOnce(&mut VecDeque<(i32, Vec<u8>)>) -> T) -> T {
     act(&mut POSTPONED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Gives everything back.
+pub(super) fn end() {
+    postponed(|rows| *rows = VecDeque::new());
 }

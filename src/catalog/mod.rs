@@ -217,6 +217,7 @@ pub fn with<T>(act: impl FnOnce(&mut Catalog) -> T) -> T {
 pub fn end() {
     drop(CATALOG.lock().unwrap_or_else(PoisonError::into_inner).take());
     follow::end();
+    heal::end();
     rebuild::end();
     check::end();
 }

@@ -1,11 +1,13 @@
 //! The rows of one table in one namespace of one database, with everything that is derived of them at once.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::directory::Directory;
 use super::facts::{Facts, Form};
 use super::gathered::Gathered;
 use super::lists::{Direction, Lists, Position, ALL_FIELDS};
+use super::ordered::Ordered;
 use super::slab::{Entry, Slab, Values};
 use crate::schema::{Order, Shape, Table};
 
@@ -24,7 +26,7 @@ pub struct Rows {
     /// Rows with an end of life, by it.
     expiring: BTreeSet<(i64, u32)>,
     /// Rows that have come to an end, by what dates them and by id.
-    ended: super::ordered::Ordered,
+    ended: Ordered,
     payload: u64,
     /// Rows whose bytes were not counted since they changed.
     uncounted: BTreeSet<u32>,
@@ -66,7 +68,7 @@ impl Rows {
             lists: Lists::new(direction, table.filters.len()),
             gathered: (many && table.shape == Shape::Row).then(Gathered::default),
             expiring: BTreeSet::new(),
-            ended: super::ordered::Ordered::default(),
+            ended: Ordered::default(),
             payload: 0,
             uncounted: BTreeSet::new(),
             dispersed: Special::default(),
@@ -148,17 +150,19 @@ impl Rows {
         self.directory.insert(&self.slab, slot);
         self.payload += self.slab.payload(slot);
         self.expiring.extend(facts.expires_at.map(|end| (end, slot)));
-        if facts.ended_at.is_some() {
-            self.list_as_ended(slot);
-        }
         let direction = self.lists.direction();
         let is_gathered =
             self.gathered.as_mut().is_some_and(|gathered| gathered.add(&self.slab, direction, slot));
         if self.is_listed() && !is_gathered {
-            self.lists.add_to_all(&self.slab, slot);
-            self.lists.add(&self.slab, slot, ALL_FIELDS);
+            self.list(slot);
         }
         Some(slot)
+    }
+
+    fn list(&mut self, slot: u32) {
+        self.lists.add_to_all(&self.slab, slot);
+        self.lists.add(&self.slab, slot, ALL_FIELDS);
+        self.list_as_ended(slot);
     }
 
     /// Lists up to so many of the rows that are not listed yet. Answers whether there are more.
@@ -169,8 +173,7 @@ impl Rows {
                 self.lists.forget_unused();
                 return false;
             };
-            self.lists.add_to_all(&self.slab, slot);
-            self.lists.add(&self.slab, slot, ALL_FIELDS);
+            self.list(slot);
         }
         self.gathered = Some(gathered);
         true
@@ -186,23 +189,22 @@ impl Rows {
             self.expiring.extend(facts.expires_at.map(|end| (end, slot)));
             self.slab.set_expiry(slot, facts.expires_at);
         }
-        if self.slab.ended_at(slot) != facts.ended_at {
-            self.unlist_as_ended(slot);
-            self.slab.set_end(slot, facts.ended_at);
-            if facts.ended_at.is_some() {
-                self.list_as_ended(slot);
-            }
-        }
         if !self.is_listed() {
             return;
         }
-        let moves = self.slab.order(slot) != facts.order;
-        if self.gathered.as_ref().is_some_and(|gathered| gathered.holds(slot)) {
+        if self.is_gathered(slot) {
             let values = self.lists.number_all(&facts.values);
             self.slab.set_values(slot, values);
             self.slab.set_order(slot, facts.order);
+            self.slab.set_end(slot, facts.ended_at);
             return;
         }
+        if self.slab.ended_at(slot) != facts.ended_at {
+            self.unlist_as_ended(slot);
+            self.slab.set_end(slot, facts.ended_at);
+            self.list_as_ended(slot);
+        }
+        let moves = self.slab.order(slot) != facts.order;
         let (old, new) = (self.slab.values(slot), self.lists.number_all(&facts.values));
         let changed = if moves { ALL_FIELDS } else { differences(&old, &new) };
         if changed == 0 {
@@ -227,8 +229,8 @@ impl Rows {
         if self.is_listed() && !was_gathered {
             self.lists.remove(&self.slab, slot, ALL_FIELDS);
             self.lists.remove_from_all(&self.slab, slot);
+            self.unlist_as_ended(slot);
         }
-        self.unlist_as_ended(slot);
         self.slab.expires_at(slot).into_iter().for_each(|end| {
             self.expiring.remove(&(end, slot));
         });
@@ -246,19 +248,19 @@ impl Rows {
         self.payload += self.slab.payload(slot);
     }
 
+    fn is_gathered(&self, slot: u32) -> bool {
+        self.gathered.as_ref().is_some_and(|gathered| gathered.holds(slot))
+    }
+
     fn list_as_ended(&mut self, slot: u32) {
-        let slab = &self.slab;
-        let key = |slot| (slab.ended_at(slot), slab.id(slot));
-        let new = key(slot);
-        self.ended.insert(slot, |other| key(other).cmp(&new));
+        if self.slab.ended_at(slot).is_some() {
+            self.ended.insert(slot, by_end(&self.slab, slot));
+        }
     }
 
     fn unlist_as_ended(&mut self, slot: u32) {
-        let slab = &self.slab;
-        if slab.ended_at(slot).is_some() {
-            let key = |slot| (slab.ended_at(slot), slab.id(slot));
-            let old = key(slot);
-            self.ended.remove(slot, |other| key(other).cmp(&old));
+        if self.slab.ended_at(slot).is_some() {
+            self.ended.remove(slot, by_end(&self.slab, slot));
         }
     }
 
@@ -403,6 +405,13 @@ impl Special {
         }
         was_here
     }
+}
+
+/// How any row that has come to an end stands to the one in a slot.
+fn by_end(rows: &Slab, slot: u32) -> impl Fn(u32) -> Ordering + '_ {
+    let key = |slot| (rows.ended_at(slot), rows.id(slot));
+    let place = key(slot);
+    move |other| key(other).cmp(&place)
 }
 
 /// So many places, evenly among the slots.

@@ -14,18 +14,22 @@ pub fn subset_of<'v>(table: &Table, value_of: impl FnOnce(&str) -> Option<&'v [u
     Some(value_of(subset.field) == Some(subset.value.as_bytes()))
 }
 
+/// The keys of the sets that list a row, or may list it.
+pub fn keys(address: &Address<'_>, id: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    address.index_of(id).into_iter().chain(subset_key(address))
+}
+
 /// Checks that the keys of the indexes hold sets or nothing, and can be written.
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value, TRYAGAIN for a key that is on another node.
 pub fn check(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcome<()> {
-    let keys = || address.index_of(id).into_iter().chain(subset_key(address));
-    for key in keys() {
+    for key in keys(address, id) {
         context.peek(&key).expect(KeyType::Set)?;
     }
     // With the row itself: of a single key a node to which the slot moves would say that it is simply not there.
     let index = address.index_of(id).map(|_| address.row(id));
-    context.reach(keys().chain(index))
+    context.reach(keys(address, id).chain(index))
 }
 
 /// Lists an id, and in the subset, if `in_subset` says so, as well; or takes it out of the subset.
