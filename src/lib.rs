@@ -23,7 +23,6 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 use server::alloc::ServerAllocator;
-use server::events::DatabaseEvent;
 use server::load;
 
 /// The version as the server shows it: major, minor and patch with two digits each.
@@ -51,7 +50,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
                 commands::all(),
                 watch::key_changed,
                 watch::database_changed,
-                catalog::follow::cron,
+                watch::cron,
                 commands::info::info,
             )?;
             catalog::rebuild::begin(&context);
@@ -64,9 +63,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 #[no_mangle]
 #[allow(non_snake_case, reason = "the server looks for this name")]
 pub extern "C" fn RedisModule_OnUnload(_context: *mut raw::RedisModuleCtx) -> c_int {
-    store::buffers::database_changed(DatabaseEvent::RoleChanged);
-    store::leases::database_changed(DatabaseEvent::RoleChanged);
-    catalog::end();
+    watch::end();
     load::stop();
     raw::REDISMODULE_OK as c_int
 }

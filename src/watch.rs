@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 
-use crate::catalog::follow;
+use crate::care::aftermath;
+use crate::catalog::{self, follow};
 use crate::keyspace::{self, Place};
 use crate::server::events::DatabaseEvent;
 use crate::server::{call, Arg, Context};
@@ -27,6 +28,23 @@ pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
 /// Follows an event of whole databases.
 pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     follow::database_changed(context, event);
+    if event == DatabaseEvent::RoleChanged {
+        aftermath::role_changed(context);
+    }
     buffers::database_changed(event);
     leases::database_changed(event);
+}
+
+/// What is to be done now and then.
+pub fn cron(context: &Context<'_>) {
+    follow::cron(context);
+    aftermath::go_on(context);
+}
+
+/// Forgets everything, before the module is taken out.
+pub fn end() {
+    buffers::database_changed(DatabaseEvent::RoleChanged);
+    leases::database_changed(DatabaseEvent::RoleChanged);
+    aftermath::end();
+    catalog::end();
 }

@@ -33,6 +33,7 @@ const EXPECTED: &[(&str, i64, &[&str], i64, i64)] = &[
     ("miroir.cdc.stat", 2, READ_FAST, 1, 1),
     ("miroir.cursor.advance", -3, WRITE_FAST, 1, 1),
     ("miroir.memory", -2, &["readonly"], 0, 0),
+    ("miroir.audit", -3, &["readonly"], 0, 0),
 ];
 const WRITE_FAST: &[&str] = &["write", "denyoom", "fast"];
 const READ_FAST: &[&str] = &["readonly", "fast"];

@@ -124,7 +124,7 @@ impl Cursor {
 }
 
 /// An audit of one namespace of the selected database.
-pub struct Audit<'a> {
+struct Audit<'a> {
     context: &'a Context<'a>,
     namespace: &'a [u8],
     count: u32,
@@ -151,6 +151,7 @@ pub fn go_on<'a>(
         return Err(Failure::refused("REPAIR has to wait: the server's writes are paused"));
     }
     rebuild::ready(context, None)?;
+    follow::catch_up_with_all(context);
     let mut audit = Audit { context, namespace, count, repair, findings: Vec::new() };
     let next = match Cursor::from_number(cursor) {
         Cursor::Keys(cursor) => audit.keys(cursor)?,
@@ -162,6 +163,23 @@ pub fn go_on<'a>(
         REPAIRED.fetch_add(u64::from(finding.repaired), Ordering::Relaxed);
     }
     Ok((next.map_or(0, Cursor::number), audit.findings))
+}
+
+/// Takes entries without a row out of the index sets of a namespace, from a cursor on, where 0 is the beginning. Answers
+/// the next cursor, None at the end. What cannot be mended now is passed over.
+#[must_use]
+pub fn mend_entries(context: &Context<'_>, namespace: &[u8], cursor: u64, count: u32) -> Option<u64> {
+    let (set, place) = match Cursor::from_number(cursor) {
+        Cursor::Entries(set, place) => (set, place),
+        _ => (0, 0),
+    };
+    let mut audit = Audit { context, namespace, count, repair: true, findings: Vec::new() };
+    match audit.entries(set, place) {
+        Ok(Some(next @ Cursor::Entries(..))) => Some(next.number()),
+        // A set that cannot be written is left alone.
+        Err(_) => Some(Cursor::Entries(set + 1, 0).number()),
+        Ok(_) => None,
+    }
 }
 
 impl Audit<'_> {

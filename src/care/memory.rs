@@ -114,7 +114,8 @@ fn shares(samples: [catalog::table::Sample<'_>; 3], size: usize) -> Vec<Form> {
     samples.into_iter().filter(|sample| sample.rows > 0).map(cut).collect()
 }
 
-/// Counts the bytes of the lists and sorted sets that have changed since the last time.
+/// Counts the bytes of what has changed since the last time, where the catalog did not: lists, sorted sets, and hashes
+/// of very many fields.
 fn count_elements(context: &Context<'_>, namespace: &[u8], table: &'static Table) -> Outcome<()> {
     let database = context.database();
     let uncounted = catalog::with(|catalog| {
@@ -125,6 +126,11 @@ fn count_elements(context: &Context<'_>, namespace: &[u8], table: &'static Table
         let content: usize = {
             let elements = context.inspect(&key);
             match elements.key_type() {
+                KeyType::Hash => {
+                    let mut bytes = 0;
+                    elements.each_field(|name, value| bytes += name.len() + value.len());
+                    bytes
+                }
                 KeyType::List => elements.elements().map(|element| element.bytes().len()).sum(),
                 KeyType::SortedSet => {
                     let mut words = Words::with_capacity(4);
@@ -138,11 +144,8 @@ fn count_elements(context: &Context<'_>, namespace: &[u8], table: &'static Table
                 _ => continue,
             }
         };
-        catalog::with(|catalog| {
-            if let Some(rows) = catalog.rows_mut(database, namespace, table) {
-                rows.count(&id, (key.len() + content) as u64);
-            }
-        });
+        let payload = (key.len() + content) as u64;
+        catalog::with(|catalog| catalog.count(database, namespace, table, &id, payload));
     }
     Ok(())
 }

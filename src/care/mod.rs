@@ -1,5 +1,6 @@
 //! What keeps a task store healthy: accounting, and what is built on it.
 
+pub mod aftermath;
 pub mod alert;
 pub mod audit;
 pub mod memory;

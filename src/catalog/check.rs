@@ -94,8 +94,9 @@ pub fn difference(
 enum Stage {
     /// The keys of a database, against the catalog.
     Keys(i32, Walk),
-    /// The rows of the catalog, against the keys: the tables that are left, and the next slot of the last.
-    Rows(Vec<(i32, Vec<u8>, &'static Table)>, u32),
+    /// The rows of the catalog, against the keys: the tables of some namespaces, the next slot of the last of them, and
+    /// the database and the namespace that come after them.
+    Rows(Vec<Located>, u32, Option<Beginning>),
 }
 
 static STAGE: Mutex<Option<Stage>> = Mutex::new(None);
@@ -138,28 +139,46 @@ impl Stage {
                 match stepped {
                     Some(true) => Some(Self::Keys(database, walk)),
                     Some(false) => Walk::new().map(|walk| Self::Keys(database + 1, walk)),
-                    None => Some(Self::Rows(tables(), 0)),
+                    None => Some(Self::Rows(Vec::new(), 0, Some((i32::MIN, Vec::new())))),
                 }
             }
-            Self::Rows(mut tables, slot) => {
+            Self::Rows(tables, _, next) if tables.is_empty() => {
+                let (database, namespace) = next?;
+                let (tables, next) = some_tables(database, &namespace);
+                Some(Self::Rows(tables, 0, next))
+            }
+            Self::Rows(mut tables, slot, following) => {
                 let (database, namespace, table) = tables.last()?;
                 let next =
                     context.in_database(*database, || ghosts(context, namespace, table, slot)).flatten();
                 if next.is_none() {
                     tables.pop();
                 }
-                Some(Self::Rows(tables, next.unwrap_or(0)))
+                Some(Self::Rows(tables, next.unwrap_or(0), following))
             }
         }
     }
 }
 
-fn tables() -> Vec<(i32, Vec<u8>, &'static Table)> {
+/// Where tables are: database and namespace.
+type Beginning = (i32, Vec<u8>);
+/// A table, and where it is.
+type Located = (i32, Vec<u8>, &'static Table);
+
+/// The tables of some namespaces from one on, and the namespace that comes after them.
+fn some_tables(database: i32, namespace: &[u8]) -> (Vec<Located>, Option<Beginning>) {
+    const SOME: usize = 64;
     with(|catalog| {
-        catalog
-            .tables()
-            .map(|(database, namespace, rows)| (database, namespace.to_vec(), rows.table()))
-            .collect()
+        let mut tables: Vec<Located> = Vec::new();
+        for (database, namespace, rows) in catalog.tables_from(database, namespace) {
+            let is_another =
+                tables.last().is_none_or(|(last, name, _)| (*last, &name[..]) != (database, namespace));
+            if is_another && tables.len() >= SOME {
+                return (tables, Some((database, namespace.to_vec())));
+            }
+            tables.push((database, namespace.to_vec(), rows.table()));
+        }
+        (tables, None)
     })
 }
 

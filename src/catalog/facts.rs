@@ -151,7 +151,8 @@ impl<'t> Gathering<'t> {
         }
         let ended_at = self.table.prune.as_ref().and_then(|rule| {
             let time = self.times.iter().flatten().next().copied();
-            prune::dated(rule, self.state.as_deref(), time)
+            // The least number of all stands for no time in the catalog.
+            prune::dated(rule, self.state.as_deref(), time).map(|time| time.max(i64::MIN + 1))
         });
         let form = match () {
             () if self.payload >= LARGE => Form::Large,
@@ -212,6 +213,13 @@ mod tests {
         assert_eq!(gather("jobs", "j", &row).unwrap().ended_at, Some(9));
         assert_eq!(gather("jobs", "j", &row[..3]).unwrap().ended_at, Some(7));
         assert_eq!(gather("jobs", "j", &row[..2]).unwrap().ended_at, None);
+    }
+
+    #[test]
+    fn a_row_at_an_end_has_a_time_whatever_it_says() {
+        let least = i64::MIN.to_string();
+        let row = [("miroir_id", "t"), ("created_at", &least[..]), ("status", "failed")];
+        assert_eq!(gather("tasks", "t", &row).unwrap().ended_at, Some(i64::MIN + 1));
     }
 
     #[test]

@@ -27,6 +27,8 @@ struct Change {
     key: Vec<u8>,
     /// Whether someone else changed it, so that its index entries have to be looked at as well.
     foreign: bool,
+    /// Whether its time was up: no answer that goes by the time needs to know.
+    expired: bool,
 }
 
 /// Rows that lose a field by themselves, by when: database and key. Of a row that was written since, or is gone, a look
@@ -81,11 +83,13 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
         look(context, key);
         return;
     }
-    let change = Change { database: context.database(), key: key.to_vec(), foreign: !call::is_writing() };
+    let expired = event == b"expired";
+    let change =
+        Change { database: context.database(), key: key.to_vec(), foreign: !call::is_writing(), expired };
     changes(|changes| note(changes, change));
     // Most keys expire between the commands, where a timer would be pending for a while and keep the module from being
     // unloaded. The next cron, or the next command that asks, looks at them.
-    if event != b"expired" {
+    if !expired {
         go_on(context);
     }
 }
@@ -139,29 +143,48 @@ fn work_off(context: &Context<'_>, end: Instant) -> bool {
     }
 }
 
-/// Looks at all changed keys that matter for a namespace, or for all. In a cluster a command with a declared key must
+/// Looks at all changed keys, except those whose time was up. In a cluster a command with a declared key must
 /// not touch a key of another slot; those of a namespace with a hash tag are in the same one.
 pub fn catch_up(context: &Context<'_>, namespace: Option<&[u8]>) {
     lose_fields(context.now_ms());
     let selective = namespace.filter(|_| context.in_cluster());
+    let (mut healed, mut later) = (0, Vec::new());
     loop {
-        let some: Vec<Change> = changes(|changes| match selective {
-            None => std::mem::take(changes),
-            Some(namespace) => {
-                let matters = |change: &Change| {
-                    keyspace::locate(&change.key).is_some_and(|address| address.namespace == namespace)
-                };
-                let (some, others) = std::mem::take(changes).into_iter().partition(matters);
-                *changes = others;
-                some
-            }
-        });
+        let is_of = |change: &Change, namespace: &[u8]| {
+            keyspace::locate(&change.key).is_some_and(|address| address.namespace == namespace)
+        };
+        let matters =
+            |change: &Change| !change.expired && selective.is_none_or(|namespace| is_of(change, namespace));
+        let some: Vec<Change> = changes(|changes| changes.extract_if(.., |change| matters(change)).collect());
         if some.is_empty() {
-            return;
+            break;
         }
         // A look can find that a key's time is up, which is another change.
-        some.iter().for_each(|change| refresh(context, change));
+        for change in some {
+            if healed < HEALED_AT_ONCE {
+                healed += usize::from(change.foreign);
+                refresh(context, &change);
+            } else {
+                // The answer needs no index set.
+                context.in_database(change.database, || look(context, &change.key));
+                later.push(change);
+            }
+        }
     }
+    if !later.is_empty() {
+        changes(|changes| changes.extend(later));
+        go_on(context);
+    }
+}
+
+/// How many rows of other clients get their index entries right while a command waits. After a script that wrote more
+/// the others get theirs in the following turns of the event loop.
+const HEALED_AT_ONCE: usize = 1000;
+
+/// Looks at every key that has changed, also at those whose time was up, and at their index entries.
+pub fn catch_up_with_all(context: &Context<'_>) {
+    catch_up(context, None);
+    while work_off(context, Instant::now() + CHANGES_OF_A_TURN) {}
 }
 
 fn refresh(context: &Context<'_>, change: &Change) {
@@ -206,7 +229,8 @@ fn lose_fields(now: i64) {
     let lost: Vec<Change> = volatile(|volatile| {
         let later = volatile.split_off(&(now, 0, Vec::new()));
         let lost = std::mem::replace(volatile, later);
-        lost.into_iter().map(|(_, database, key)| Change { database, key, foreign: true }).collect()
+        let change = |(_, database, key)| Change { database, key, foreign: true, expired: false };
+        lost.into_iter().map(change).collect()
     });
     changes(|changes| changes.extend(lost));
 }
@@ -214,7 +238,12 @@ fn lose_fields(now: i64) {
 /// Follows an event of whole databases.
 pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     match event {
-        DatabaseEvent::Flushed(database) => with(|catalog| catalog.flush(database)),
+        DatabaseEvent::Flushed(database) => {
+            with(|catalog| catalog.flush(database));
+            if database.is_none() {
+                heal::end();
+            }
+        }
         DatabaseEvent::Swapped(first, second) => {
             with(|catalog| catalog.swap(first, second));
             let other = |database| match database {
@@ -274,20 +303,36 @@ fn shed(end: Instant) {
     while with(super::Catalog::shed) && Instant::now() < end {}
 }
 
-/// How many rows are retired at a time.
+/// How many rows are retired at a time, and in how many tables they are sought.
 const RETIRED: usize = 1000;
+const VISITED: usize = 1000;
+
+/// The database and the namespace where the next rows are sought.
+static RETIRE_FROM: Mutex<(i32, Vec<u8>)> = Mutex::new((i32::MIN, Vec::new()));
 
 /// Notes rows whose time is up as changed: the look at them lets a master delete them.
 fn retire(context: &Context<'_>) {
     let now = context.now_ms();
-    let due: Vec<Change> = with(|catalog| {
-        let of_table = |(database, namespace, rows): (i32, &[u8], &super::table::Rows)| {
-            let key = |slot| super::key_of(namespace, rows, slot);
-            let change = |slot| Change { database, key: key(slot), foreign: true };
-            rows.due(now).take(RETIRED).map(change).collect::<Vec<_>>()
-        };
-        catalog.tables().flat_map(of_table).take(RETIRED).collect()
+    let mut from = RETIRE_FROM.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut due = Vec::new();
+    let next = with(|catalog| {
+        for (visited, (database, namespace, rows)) in catalog.tables_from(from.0, &from.1).enumerate() {
+            // The tables of a namespace are visited together, so that the next run can begin with a namespace.
+            let is_another = (database, namespace) != (from.0, &from.1[..]);
+            if is_another && (visited >= VISITED || due.len() >= RETIRED) {
+                return (database, namespace.to_vec());
+            }
+            due.extend(rows.due(now).take(RETIRED).map(|slot| Change {
+                database,
+                key: super::key_of(namespace, rows, slot),
+                foreign: true,
+                expired: true,
+            }));
+        }
+        (i32::MIN, Vec::new())
     });
+    *from = next;
+    drop(from);
     changes(|changes| changes.extend(due));
 }
 

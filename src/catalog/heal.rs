@@ -1,6 +1,7 @@
 //! The persisted index sets follow the rows, also where a client that knows nothing of them writes.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
 use super::facts::Facts;
@@ -12,7 +13,9 @@ use crate::store::indexes;
 const AGAIN: usize = 100;
 
 /// Rows whose index entries could not be written when that was due: database and key.
-static POSTPONED: Mutex<VecDeque<(i32, Vec<u8>)>> = Mutex::new(VecDeque::new());
+static POSTPONED: Mutex<BTreeSet<(i32, Vec<u8>)>> = Mutex::new(BTreeSet::new());
+/// The one after which the next are taken up again.
+static TAKEN: Mutex<Option<(i32, Vec<u8>)>> = Mutex::new(None);
 
 /// Makes the index entries of a row of the selected database what the row says; `facts` are None where there is none.
 /// Does nothing on a replica.
@@ -24,7 +27,7 @@ pub fn entries(context: &Context<'_>, address: &Address<'_>, id: &[u8], facts: O
         // While a slot moves, a row that is gone here is on the other node, and so will its index be. What is not here
         // needs nothing.
         if facts.is_some() || indexes::keys(address, id).any(|index| !context.inspect(&index).is_missing()) {
-            postponed(|rows| rows.push_back((context.database(), address.row(id))));
+            postponed(|rows| rows.insert((context.database(), address.row(id))));
         }
         return;
     }
@@ -48,10 +51,18 @@ pub fn again(context: &Context<'_>) {
     if context.must_not_write() {
         return;
     }
+    // Round by round, so that those which have to wait longer do not keep the others waiting.
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     let some: Vec<_> = postponed(|rows| {
-        let some = rows.len().min(AGAIN);
-        rows.drain(..some).collect()
+        let from = taken.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let some: Vec<_> = rows.range((from, Bound::Unbounded)).take(AGAIN).cloned().collect();
+        some.iter().for_each(|row| {
+            rows.remove(row);
+        });
+        some
     });
+    *taken = some.last().cloned();
+    drop(taken);
     for (database, key) in some {
         context.in_database(database, || {
             let facts = super::follow::look(context, &key);
@@ -62,11 +73,11 @@ pub fn again(context: &Context<'_>) {
     }
 }
 
-fn postponed<T>(act: impl FnOnce(&mut VecDeque<(i32, Vec<u8>)>) -> T) -> T {
+fn postponed<T>(act: impl FnOnce(&mut BTreeSet<(i32, Vec<u8>)>) -> T) -> T {
     act(&mut POSTPONED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Gives everything back.
+/// Forgets what was postponed: the data are others now, or nobody will take it up.
 pub(super) fn end() {
-    postponed(|rows| *rows = VecDeque::new());
+    postponed(BTreeSet::clear);
 }

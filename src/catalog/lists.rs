@@ -69,13 +69,16 @@ pub struct Lists {
     numbers: [HashMap<Arc<[u8]>, Value>; MAX_FILTERS],
     values: Vec<Option<Known>>,
     vacant: Vec<Value>,
+    /// Whether values are kept that no listed row has: others may have them.
+    keeps_unused: bool,
     combinations: HashMap<Combination, Ordered, BuildHasherDefault<Mixing>>,
 }
 
 impl Lists {
-    /// No lists, of a table with so many filters.
+    /// No lists, of a table with so many filters. As long as there are rows that have numbered values and are not listed,
+    /// `keeps_unused` has to be true; [`Lists::forget_unused`] ends that.
     #[must_use]
-    pub fn new(direction: Direction, filters: usize) -> Self {
+    pub fn new(direction: Direction, filters: usize, keeps_unused: bool) -> Self {
         Self {
             direction,
             filters: filters.min(MAX_FILTERS),
@@ -83,6 +86,7 @@ impl Lists {
             numbers: Default::default(),
             values: Vec::new(),
             vacant: Vec::new(),
+            keeps_unused,
             combinations: HashMap::default(),
         }
     }
@@ -248,7 +252,7 @@ impl Lists {
             let Some(entry) = self.values.get_mut(values[field] as usize) else { continue };
             let Some(known) = entry else { continue };
             known.rows.remove(slot, by_position(rows, self.direction, slot));
-            if known.rows.is_empty() {
+            if known.rows.is_empty() && !self.keeps_unused {
                 self.numbers[field].remove(&known.bytes);
                 *entry = None;
                 self.vacant.push(values[field]);
@@ -258,6 +262,7 @@ impl Lists {
 
     /// Forgets the values that no row has: of rows that changed before they were listed.
     pub fn forget_unused(&mut self) {
+        self.keeps_unused = false;
         for (value, entry) in self.values.iter_mut().enumerate() {
             if let Some(known) = entry.as_ref().filter(|known| known.rows.is_empty()) {
                 self.numbers[known.field].remove(&known.bytes);

@@ -9,7 +9,7 @@ pub mod directory;
 pub mod facts;
 pub mod follow;
 pub mod gathered;
-mod heal;
+pub mod heal;
 pub mod lists;
 pub mod ordered;
 pub mod read;
@@ -19,10 +19,7 @@ pub mod slab;
 pub mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::RandomState;
 use std::sync::{Mutex, PoisonError};
-
-use hashbrown::HashMap;
 
 use crate::keyspace::{self, Address};
 use crate::schema::{Table, TABLES};
@@ -44,14 +41,25 @@ impl Namespace {
     }
 }
 
+/// Where a table is: database, namespace, number.
+pub type Place = (i32, Vec<u8>, usize);
+
+/// The namespaces of one database.
+type Namespaces = BTreeMap<Vec<u8>, Namespace>;
+
 /// Every row of every table.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    databases: BTreeMap<i32, HashMap<Vec<u8>, Namespace, RandomState>>,
+    databases: BTreeMap<i32, Namespaces>,
+    /// What the tables hold together, by their numbers; rows whose time is up included.
+    sums: [Totals; TABLES.len()],
     /// Whether rows of new tables come in a great number.
     many: bool,
+    /// Tables whose rows came in a great number, and are not listed yet.
+    unlisted: Vec<Place>,
     /// What a flush left behind, to be given back piece by piece.
     discarded: Vec<Rows>,
+    discarded_databases: Vec<Namespaces>,
 }
 
 impl Catalog {
@@ -61,51 +69,63 @@ impl Catalog {
         self.databases.get(&database)?.get(namespace)?.rows.get(&table.number()).map(|rows| &**rows)
     }
 
-    /// The same, to change what is known of single rows.
-    pub fn rows_mut(&mut self, database: i32, namespace: &[u8], table: &'static Table) -> Option<&mut Rows> {
-        let namespace = self.databases.get_mut(&database)?.get_mut(namespace)?;
-        namespace.rows.get_mut(&table.number()).map(|rows| &mut **rows)
-    }
-
     /// Takes over what is known of a row.
     pub fn put(&mut self, database: i32, address: &Address<'_>, id: &[u8], facts: &Facts) {
-        let table = address.table;
-        let many = self.many;
-        let namespace = self.namespace(database, address.namespace);
-        namespace
-            .rows
-            .entry(table.number())
-            .or_insert_with(|| Box::new(Rows::new(table, many)))
-            .put(id, facts);
+        let (table, number, many) = (address.table, address.table.number(), self.many);
+        in_namespace(&mut self.databases, database, address.namespace, |namespace| {
+            let rows = namespace.rows.entry(number).or_insert_with(|| {
+                if many {
+                    self.unlisted.push((database, address.namespace.to_vec(), number));
+                }
+                Box::new(Rows::new(table, many))
+            });
+            let before = rows.sums();
+            rows.put(id, facts);
+            self.sums[number].replace(before, rows.sums());
+        });
+    }
+
+    /// Takes over the bytes of a structure that were counted just now, key and all.
+    pub fn count(&mut self, database: i32, namespace: &[u8], table: &'static Table, id: &[u8], payload: u64) {
+        let Some(namespace) = self.databases.get_mut(&database).and_then(|names| names.get_mut(namespace))
+        else {
+            return;
+        };
+        if let Some(rows) = namespace.rows.get_mut(&table.number()) {
+            let before = rows.sums();
+            rows.count(id, payload);
+            self.sums[table.number()].replace(before, rows.sums());
+        }
     }
 
     /// Forgets a row. Answers whether it was known.
     pub fn remove(&mut self, database: i32, address: &Address<'_>, id: &[u8]) -> bool {
-        let Some(rows) = self.rows_mut(database, address.namespace, address.table) else { return false };
+        let number = address.table.number();
+        let Some(namespaces) = self.databases.get_mut(&database) else { return false };
+        let Some(namespace) = namespaces.get_mut(address.namespace) else { return false };
+        let Some(rows) = namespace.rows.get_mut(&number) else { return false };
+        let before = rows.sums();
         let was_known = rows.remove(id);
+        self.sums[number].replace(before, rows.sums());
         if rows.is_empty() {
-            self.drop_table(database, address);
+            namespace.rows.remove(&number);
+            if namespace.is_empty() {
+                namespaces.remove(address.namespace);
+            }
         }
         was_known
-    }
-
-    fn drop_table(&mut self, database: i32, address: &Address<'_>) {
-        let Some(namespaces) = self.databases.get_mut(&database) else { return };
-        let Some(namespace) = namespaces.get_mut(address.namespace) else { return };
-        namespace.rows.remove(&address.table.number());
-        if namespace.is_empty() {
-            namespaces.remove(address.namespace);
-        }
     }
 
     /// Notes whether a key beside the rows of a table is there.
     pub fn note_beside(&mut self, database: i32, address: &Address<'_>, key: &[u8], is_there: bool) {
         let number = address.table.number();
         if is_there {
-            let keys = self.namespace(database, address.namespace).beside.entry(number).or_default();
-            if !keys.contains(key) {
-                keys.insert(key.into());
-            }
+            in_namespace(&mut self.databases, database, address.namespace, |namespace| {
+                let keys = namespace.beside.entry(number).or_default();
+                if !keys.contains(key) {
+                    keys.insert(key.into());
+                }
+            });
             return;
         }
         let Some(namespaces) = self.databases.get_mut(&database) else { return };
@@ -133,21 +153,21 @@ impl Catalog {
         keys.into_iter().flatten().map(|key| &**key)
     }
 
-    fn namespace(&mut self, database: i32, name: &[u8]) -> &mut Namespace {
-        self.databases.entry(database).or_default().entry_ref(name).or_default()
-    }
-
     /// Forgets a database, or all of them.
     pub fn flush(&mut self, database: Option<i32>) {
-        let flushed: Vec<_> = match database {
-            Some(database) => self.databases.remove(&database).into_iter().collect(),
-            None => std::mem::take(&mut self.databases).into_values().collect(),
-        };
-        let rows = flushed
-            .into_iter()
-            .flat_map(HashMap::into_values)
-            .flat_map(|namespace| namespace.rows.into_values());
-        self.discarded.extend(rows.map(|rows| *rows));
+        match database {
+            Some(database) => {
+                let flushed = self.databases.remove(&database).unwrap_or_default();
+                for (number, rows) in flushed.values().flat_map(|namespace| &namespace.rows) {
+                    self.sums[*number].replace(rows.sums(), Totals::default());
+                }
+                self.discarded_databases.push(flushed);
+            }
+            None => {
+                self.discarded_databases.extend(std::mem::take(&mut self.databases).into_values());
+                self.sums = Default::default();
+            }
+        }
     }
 
     /// Whether many rows come at once from here on. The lists of their tables are not there before
@@ -159,8 +179,14 @@ impl Catalog {
     /// Lists some of the rows that came in a great number. Answers whether there are more.
     pub fn list_some(&mut self) -> bool {
         const SOME: usize = 128;
-        let namespaces = self.databases.values_mut().flat_map(HashMap::values_mut);
-        namespaces.flat_map(|namespace| namespace.rows.values_mut()).any(|rows| rows.list_some(SOME))
+        if let Some((database, namespace, number)) = self.unlisted.last() {
+            let namespace = self.databases.get_mut(database).and_then(|names| names.get_mut(namespace));
+            let rows = namespace.and_then(|namespace| namespace.rows.get_mut(number));
+            if !rows.is_some_and(|rows| rows.list_some(SOME)) {
+                self.unlisted.pop();
+            }
+        }
+        !self.unlisted.is_empty()
     }
 
     /// Gives back a piece of what was flushed. Answers whether there is more.
@@ -169,8 +195,15 @@ impl Catalog {
             if !rows.shed() {
                 self.discarded.pop();
             }
+        } else if let Some(namespaces) = self.discarded_databases.last_mut() {
+            match namespaces.pop_last() {
+                Some((_, namespace)) => self.discarded.extend(namespace.rows.into_values().map(|rows| *rows)),
+                None => {
+                    self.discarded_databases.pop();
+                }
+            }
         }
-        !self.discarded.is_empty()
+        !self.discarded.is_empty() || !self.discarded_databases.is_empty()
     }
 
     /// Exchanges two databases.
@@ -178,33 +211,58 @@ impl Catalog {
         let (of_first, of_second) = (self.databases.remove(&first), self.databases.remove(&second));
         self.databases.extend(of_second.map(|database| (first, database)));
         self.databases.extend(of_first.map(|database| (second, database)));
+        for (database, _, _) in &mut self.unlisted {
+            *database = match *database {
+                database if database == first => second,
+                database if database == second => first,
+                database => database,
+            };
+        }
     }
 
-    /// Every table that has rows: database, namespace, rows.
+    /// Every table that has rows, with its database and its namespace.
     pub fn tables(&self) -> impl Iterator<Item = (i32, &[u8], &Rows)> {
-        self.databases.iter().flat_map(|(database, namespaces)| {
-            namespaces.iter().flat_map(|(name, namespace)| {
-                namespace.rows.values().map(|rows| (*database, &name[..], &**rows))
-            })
+        self.tables_from(i32::MIN, b"")
+    }
+
+    /// The same from a namespace of a database on, in their order.
+    pub fn tables_from<'c>(
+        &'c self,
+        database: i32,
+        namespace: &'c [u8],
+    ) -> impl Iterator<Item = (i32, &'c [u8], &'c Rows)> {
+        self.databases.range(database..).flat_map(move |(at, namespaces)| {
+            let first = if *at == database { namespace } else { b"" };
+            let from = (std::ops::Bound::Included(first), std::ops::Bound::Unbounded);
+            namespaces
+                .range::<[u8], _>(from)
+                .flat_map(|(name, namespace)| namespace.rows.values().map(|rows| (*at, &name[..], &**rows)))
         })
     }
 
-    /// What each table weighs, over all namespaces and databases, in the order of the schema.
-    #[must_use]
-    pub fn totals(&self, now: i64) -> Vec<(&'static Table, Totals)> {
-        let mut totals: Vec<_> = TABLES.iter().map(|table| (table, Totals::default())).collect();
-        for (_, _, rows) in self.tables() {
-            if let Some((_, sum)) = totals.get_mut(rows.table().number()) {
-                let more = rows.totals(now);
-                sum.rows += more.rows;
-                sum.payload_bytes += more.payload_bytes;
-                sum.expiring += more.expiring;
-            }
-        }
-        totals
+    /// What each table holds, over all namespaces and databases, in the order of the schema. Rows whose time is up are
+    /// among them until the next run of the server's cron.
+    pub fn sums(&self) -> impl Iterator<Item = (&'static Table, Totals)> + '_ {
+        TABLES.iter().zip(self.sums)
     }
 }
 
+/// Changes a namespace, which begins to exist with that.
+fn in_namespace<T>(
+    databases: &mut BTreeMap<i32, Namespaces>,
+    database: i32,
+    name: &[u8],
+    act: impl FnOnce(&mut Namespace) -> T,
+) -> T {
+    let namespaces = databases.entry(database).or_default();
+    // An entry would copy the name each time.
+    if let Some(namespace) = namespaces.get_mut(name) {
+        return act(namespace);
+    }
+    act(namespaces.entry(name.to_vec()).or_default())
+}
+
+/// The one of this server.
 static CATALOG: Mutex<Option<Catalog>> = Mutex::new(None);
 
 /// Looks at the catalog, or changes it. Only the server's main thread comes here, so nobody ever waits; but `act` must

@@ -1,7 +1,7 @@
 //! What LIST and COUNT ask of a table: which lists answer it, and how they are read together.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use super::lists::{Direction, Position};
 use super::ordered::{Ordered, Walk};
@@ -14,36 +14,17 @@ const MOST_LISTS: usize = 1024;
 /// Conditions on a row: each names a filter by its position, and the values of which the row must have one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    conditions: Vec<(usize, Vec<Vec<u8>>)>,
+    conditions: BTreeMap<usize, HashSet<Vec<u8>>>,
 }
 
 impl Filter {
     /// Adds a value that a field may have, beside those named before.
     pub fn allow(&mut self, field: usize, value: &[u8]) {
-        match self.conditions.iter_mut().find(|(known, _)| *known == field) {
-            Some((_, values)) if values.iter().any(|known| known == value) => {}
-            Some((_, values)) => values.push(value.to_vec()),
-            None => self.conditions.push((field, vec![value.to_vec()])),
-        }
-    }
-
-    /// The same conditions, and a field must have this one value.
-    #[must_use]
-    pub fn only(&self, field: usize, value: &[u8]) -> Self {
-        let allows =
-            |(known, values): &(usize, Vec<Vec<u8>>)| *known != field || values.iter().any(|v| v == value);
-        if !self.conditions.iter().all(allows) {
-            // Two conditions that exclude each other: a value that no row has.
-            return Self { conditions: vec![(field, Vec::new())] };
-        }
-        let mut conditions = self.conditions.clone();
-        conditions.retain(|(known, _)| *known != field);
-        conditions.push((field, vec![value.to_vec()]));
-        Self { conditions }
+        self.conditions.entry(field).or_default().insert(value.to_vec());
     }
 }
 
-/// A filter in the numbers of a table's values.
+/// A filter in the numbers of a table's values, sorted.
 type Conditions = Vec<(usize, Vec<Value>)>;
 
 /// One list of a selection, with the conditions that its rows do not meet by themselves.
@@ -65,13 +46,18 @@ impl<'r> Selection<'r> {
     #[must_use]
     pub fn new(rows: &'r Rows, filter: &Filter, now: i64) -> Self {
         let lists = rows.lists();
-        let conditions: Conditions = filter
-            .conditions
-            .iter()
-            .map(|(field, values)| {
-                (*field, values.iter().filter_map(|value| lists.number(*field, value)).collect())
-            })
-            .collect();
+        let numbers = |field: usize, values: &HashSet<Vec<u8>>| {
+            let mut numbers: Vec<Value> =
+                values.iter().filter_map(|value| lists.number(field, value)).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        let conditions =
+            filter.conditions.iter().map(|(field, values)| (*field, numbers(*field, values))).collect();
+        Self::of(rows, conditions, now)
+    }
+
+    fn of(rows: &'r Rows, conditions: Conditions, now: i64) -> Self {
         let sources = sources(rows, &conditions);
         Self { rows, conditions, sources, now }
     }
@@ -88,6 +74,36 @@ impl<'r> Selection<'r> {
         };
         let listed: usize = self.sources.iter().map(in_source).sum();
         listed - self.rows.due(self.now).filter(|slot| self.meets(*slot, &self.conditions)).count()
+    }
+
+    /// How many rows there are with each value of a field. O(values) where each has its list, else O(rows).
+    #[must_use]
+    pub fn count_by(&self, field: usize) -> Vec<(&'r [u8], usize)> {
+        let values: Vec<(&'r [u8], Value)> = self.rows.lists().values_of(field).collect();
+        let others: Conditions =
+            self.conditions.iter().filter(|(other, _)| *other != field).cloned().collect();
+        let allowed = self.conditions.iter().find(|(known, _)| *known == field).map(|(_, values)| values);
+        let is_allowed = |value: &Value| allowed.is_none_or(|allowed| allowed.binary_search(value).is_ok());
+        let lists =
+            others.iter().map(|(_, values)| values.len().max(1)).fold(values.len(), usize::saturating_mul);
+        if lists <= self.count().max(MOST_LISTS) {
+            let count = |value: Value| {
+                let mut conditions = others.clone();
+                conditions.push((field, vec![value]));
+                Self::of(self.rows, conditions, self.now).count()
+            };
+            let allowed = values.into_iter().filter(|(_, value)| is_allowed(value));
+            return allowed.map(|(bytes, value)| (bytes, count(value))).collect();
+        }
+        let mut counts: HashMap<Value, usize> = HashMap::new();
+        for source in &self.sources {
+            for slot in source.list.from_first() {
+                if self.is_alive(slot) && self.meets(slot, &source.conditions) {
+                    *counts.entry(self.rows.slab().values(slot)[field]).or_default() += 1;
+                }
+            }
+        }
+        values.into_iter().map(|(bytes, value)| (bytes, counts.get(&value).copied().unwrap_or(0))).collect()
     }
 
     /// The slots of up to `count` rows in the order of LIST, behind a position and after `offset` more.
@@ -138,7 +154,7 @@ impl<'r> Selection<'r> {
             return true;
         }
         let values: Values = self.rows.slab().values(slot);
-        conditions.iter().all(|(field, wanted)| wanted.contains(&values[*field]))
+        conditions.iter().all(|(field, wanted)| wanted.binary_search(&values[*field]).is_ok())
     }
 }
 
@@ -225,29 +241,23 @@ fn leap(slab: &Slab, direction: Direction, walks: &mut Vec<Walk<'_>>, mut offset
             ahead.next()
         };
         let mut nearest: Option<(usize, u32)> = None;
-        let mut shorter = None;
         for (list, walk) in walks.iter().enumerate() {
-            match ahead(walk) {
-                None => shorter = Some(list),
-                Some(slot) => {
-                    let comes_first = nearest.is_none_or(|(_, other)| {
-                        let (a, b) = (position_of(slab, slot), position_of(slab, other));
-                        runs(direction, a, b).is_lt()
-                    });
-                    if comes_first {
-                        nearest = Some((list, slot));
-                    }
-                }
+            // A list that is shorter has fewer rows before that place than its share.
+            let Some(slot) = ahead(walk) else { continue };
+            let comes_first = nearest.is_none_or(|(_, other)| {
+                runs(direction, position_of(slab, slot), position_of(slab, other)).is_lt()
+            });
+            if comes_first {
+                nearest = Some((list, slot));
             }
         }
-        match (nearest, shorter) {
-            (Some((list, _)), _) => {
-                walks[list].skip_rows(share);
-                offset -= share;
-            }
-            // No list is that long: step by step over what there is.
-            (None, Some(_)) | (None, None) => return offset,
-        }
+        let Some((list, _)) = nearest else {
+            // All lists are shorter: together they have fewer rows than are to be passed over.
+            walks.clear();
+            return 0;
+        };
+        walks[list].skip_rows(share);
+        offset -= share;
     }
 }
 

@@ -47,7 +47,7 @@ fn memory(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let weights = memory::weigh(context, namespace, samples)?;
     let total = weights.iter().map(|(_, weight)| *weight).fold(Weight::default(), Weight::plus);
     let mut tables: Vec<_> = weights.iter().map(|(table, weight)| (table.name, describe(*weight))).collect();
-    let entries = catalog::with(|catalog| catalog.tables().map(|(_, _, rows)| rows.slab().len()).sum());
+    let entries = catalog::with(|catalog| catalog.sums().map(|(_, sums)| sums.rows).sum());
     let held = [("entries", Reply::count(entries)), ("bytes", Reply::count(alloc::held()))];
     tables.push(("catalog", Reply::map(held)));
     tables.push(("total", describe(total)));

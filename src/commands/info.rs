@@ -5,29 +5,32 @@ use std::sync::atomic::Ordering;
 use super::FAMILIES;
 use crate::care::{alert, audit};
 use crate::catalog::check::COUNTERS;
+use crate::catalog::table::Totals;
 use crate::catalog::{self, follow, rebuild};
-use crate::schema::{self, TABLES};
+use crate::schema::{self, Table, TABLES};
+use crate::server::alloc;
 use crate::server::config::{MEMORY_CRITICAL, MEMORY_WARNING};
 use crate::server::info::{Info, ServerInfo};
-use crate::server::{alloc, clock};
+
+/// What each table holds.
+type Sums = [(&'static Table, Totals)];
 
 /// Answers INFO.
 pub fn info(info: &mut Info) {
-    let now = clock::now_ms();
-    catalog_section(info, now);
-    tables(info, now);
+    let sums: Vec<_> = catalog::with(|catalog| catalog.sums().collect());
+    catalog_section(info, &sums);
+    tables(info, &sums);
     audits(info);
     memory(info);
     commands(info);
-    structures(info, now);
+    structures(info, &sums);
 }
 
-fn catalog_section(info: &mut Info, now: i64) {
+fn catalog_section(info: &mut Info, sums: &Sums) {
     if !info.section("catalog") {
         return;
     }
-    let rows =
-        catalog::with(|catalog| catalog.totals(now)).iter().map(|(_, totals)| totals.rows as u64).sum();
+    let rows = sums.iter().map(|(_, sums)| sums.rows as u64).sum();
     info.text("catalog_state", if rebuild::is_running() { "rebuilding" } else { "ready" });
     info.number("catalog_progress_percent", rebuild::progress());
     info.number("catalog_rows", rows);
@@ -35,11 +38,11 @@ fn catalog_section(info: &mut Info, now: i64) {
     info.number("catalog_backlog", follow::backlog() as u64);
 }
 
-fn tables(info: &mut Info, now: i64) {
+fn tables(info: &mut Info, sums: &Sums) {
     if !info.section("tables") {
         return;
     }
-    for (table, totals) in catalog::with(|catalog| catalog.totals(now)) {
+    for (table, totals) in sums {
         let (expired, evicted) = follow::lost(table);
         let numbers = [
             ("rows", totals.rows as u64),
@@ -102,10 +105,9 @@ fn commands(info: &mut Info) {
 }
 
 /// The structures that have sections of their own.
-fn structures(info: &mut Info, now: i64) {
-    let totals = catalog::with(|catalog| catalog.totals(now));
+fn structures(info: &mut Info, sums: &Sums) {
     let of = |name: &str| {
-        totals.iter().find(|(table, _)| table.name == name).map(|(_, totals)| *totals).unwrap_or_default()
+        sums.iter().find(|(table, _)| table.name == name).map(|(_, sums)| *sums).unwrap_or_default()
     };
     if info.section("cdc") {
         // Bytes of events that came from other clients are counted by the next MIROIR.MEMORY.

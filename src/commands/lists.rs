@@ -10,7 +10,7 @@ use crate::catalog::select::{Filter, Selection};
 use crate::catalog::table::Rows;
 use crate::catalog::{self, rebuild};
 use crate::errors::{Failure, Outcome};
-use crate::keyspace::{check_id, Address};
+use crate::keyspace::Address;
 use crate::schema::{Kind as FieldKind, Order, Table};
 use crate::server::entry::entry;
 use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
@@ -139,15 +139,15 @@ struct After<'a> {
 
 /// Reads `id [AT time]`, behind AFTER.
 fn position<'a>(address: &Address<'_>, arguments: &mut Arguments<'a>) -> Outcome<After<'a>> {
+    // Any bytes: a row that another client wrote is listed under whatever id it has.
     let id = arguments.next("AFTER")?.bytes();
-    check_id(address.table, id).map_err(|expected| Failure::argument("AFTER", expected, Some(id)))?;
     let order = address.table.order;
     if arguments.take_word("AT") {
         if order == Order::Id {
             let expected = format_args!("none: {} is ordered by id", address.table.name).to_string();
             return Err(Failure::argument("AT", expected, Some(arguments.next("AT")?.bytes())));
         }
-        return Ok(After { id, at: Some(arguments.integer("AT", 0..=i64::MAX)?) });
+        return Ok(After { id, at: Some(arguments.integer("AT", i64::MIN..=i64::MAX)?) });
     }
     // In a table ordered by id the id alone is the position, whether or not the row is still there.
     Ok(After { id, at: (order == Order::Id).then_some(0) })
@@ -192,14 +192,13 @@ fn count(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     rebuild::ready(context, Some(address.namespace))?;
     let now = context.now_ms();
     with_rows(context, &address, |rows| {
-        let count = |filter: &Filter| rows.map_or(0, |rows| Selection::new(rows, filter, now).count());
-        let total = count(&filter);
+        let Some(rows) = rows else {
+            return Ok(if by.is_some() { Reply::Map(Vec::new()) } else { Reply::Integer(0) });
+        };
+        let selection = Selection::new(rows, &filter, now);
+        let total = selection.count();
         let Some(by) = by else { return Ok(Reply::count(total)) };
-        let mut counts = BTreeMap::<&[u8], usize>::new();
-        let values = rows.into_iter().flat_map(|rows| rows.lists().values_of(by));
-        for (value, _) in values {
-            counts.insert(value, count(&filter.only(by, value)));
-        }
+        let mut counts: BTreeMap<&[u8], usize> = selection.count_by(by).into_iter().collect();
         // Rows without the field count as those with the empty value.
         let without = total - counts.values().sum::<usize>();
         *counts.entry(b"").or_default() += without;

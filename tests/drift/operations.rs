@@ -298,10 +298,8 @@ pub static ALL: &[Operation] = &[
         let table = o.row_table();
         vec![words!["HPEXPIREAT", o.key_of(table), "1000", "FIELDS", "1", o.field_of(table).name()]]
     }),
-    sometimes("HPERSIST", |o| {
-        let table = o.row_table();
-        vec![words!["HPERSIST", o.key_of(table), "FIELDS", "1", o.field_of(table).name()]]
-    }),
+    // No HPERSIST: replayed from an AOF, a field that was given a short life comes after its time, and there is nothing
+    // left to persist. The data of the server itself are then others after a restart.
     sometimes("HGETDEL", |o| {
         let table = o.row_table();
         vec![words!["HGETDEL", o.key_of(table), "FIELDS", "1", o.field_of(table).name()]]
@@ -316,7 +314,6 @@ pub static ALL: &[Operation] = &[
 pub const OPTIONAL: &[(&str, &str)] = &[
     ("HPEXPIRE", "HPEXPIRE"),
     ("HPEXPIREAT in the past", "HPEXPIREAT"),
-    ("HPERSIST", "HPERSIST"),
     ("HGETDEL", "HGETDEL"),
     ("HSETEX", "HSETEX"),
 ];
