@@ -5,7 +5,7 @@ mod model;
 mod support;
 
 use support::workload::work;
-use support::{Client, Server};
+use support::{replicate, Client, Server};
 
 const NAMESPACES: &[&str] = &["miroir", "eu:prod"];
 
@@ -389,30 +389,10 @@ fn a_module_that_comes_into_a_live_server_gets_to_know_its_rows_and_the_changes_
     drop(server);
 }
 
-fn replica_of(master: &Server, arguments: &[&str]) -> Server {
-    let port = master.port().to_string();
-    let replica = Server::start_with(&[&["--replicaof", "127.0.0.1", &port], arguments].concat());
-    catch_up(master, &replica);
-    replica
-}
-
-fn offset(info: &str, name: &str) -> i64 {
-    let line = info.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok()).unwrap_or(-1)
-}
-
-/// Waits until the replica has applied all that the master has sent so far.
-fn catch_up(master: &Server, replica: &Server) {
-    let mut client = replica.client();
-    client.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    let sent = offset(&master.client().ask("INFO replication"), "master_repl_offset");
-    client.wait_for("INFO replication", |info| offset(info, "slave_repl_offset") >= sent);
-}
-
 #[test]
 fn a_replica_knows_the_rows_and_goes_on_when_roles_change() {
     let (master, mut client) = filled(&[]);
-    let replica = replica_of(&master, &[]);
+    let replica = Server::replica_of(&master, &[]);
     let mut other = replica.client();
     assert_agrees_twice(&mut other, "after a full synchronisation");
     // Broken and mended from the backlog.
@@ -420,7 +400,7 @@ fn a_replica_knows_the_rows_and_goes_on_when_roles_change() {
     client.ask("MIROIR.DEL miroir:tasks:t1");
     client.ask(&raw_task("later"));
     client.ask("SWAPDB 0 1");
-    catch_up(&master, &replica);
+    replicate(&master, &replica);
     assert_agrees_twice(&mut other, "after a partial synchronisation");
 
     assert_eq!(other.ask("REPLICAOF NO ONE"), "OK");
@@ -430,7 +410,7 @@ fn a_replica_knows_the_rows_and_goes_on_when_roles_change() {
     client.ask("FLUSHALL");
     client.ask(&raw_task("lost"));
     assert_eq!(client.ask(&format!("REPLICAOF 127.0.0.1 {}", replica.port())), "OK");
-    catch_up(&replica, &master);
+    replicate(&replica, &master);
     client.ask("SELECT 0");
     assert!(client.ask("MIROIR.LIST miroir:tasks IDS").contains("promoted"));
     assert_agrees_twice(&mut client, "on the former master");
@@ -439,7 +419,7 @@ fn a_replica_knows_the_rows_and_goes_on_when_roles_change() {
 #[test]
 fn a_replica_that_loads_the_data_anew_answers_from_the_old_ones_until_it_has_them() {
     let (master, mut client) = filled(&["--repl-backlog-size", "1"]);
-    let replica = replica_of(&master, &["--repl-diskless-load", "swapdb"]);
+    let replica = Server::replica_of(&master, &["--repl-diskless-load", "swapdb"]);
     let mut other = replica.client();
     let before = other.integer("MIROIR.COUNT miroir:tasks");
     // It cannot come back until it has missed more than the backlog holds.
@@ -465,9 +445,9 @@ fn a_replica_that_loads_the_data_anew_answers_from_the_old_ones_until_it_has_the
         assert!(is_early || answer == after.to_string(), "{answer}, neither {before} nor {after}");
         !is_early
     });
-    catch_up(&master, &replica);
+    replicate(&master, &replica);
     assert_agrees_twice(&mut other, "after the data were swapped");
     client.ask("DEL miroir:tasks:n0000");
-    catch_up(&master, &replica);
+    replicate(&master, &replica);
     assert_agrees_twice(&mut other, "after one more change");
 }

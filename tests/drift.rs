@@ -17,7 +17,7 @@ use fastrand::Rng;
 use model::{audit, bytes, difference, error_code, items, send, show, Sweep, Words};
 use operations::{Operations, DATABASES, NAMESPACES, OPTIONAL};
 use redis::Value;
-use support::{Client, Server};
+use support::{replicate, Client, Server};
 
 /// How many operations a test does.
 const OPERATIONS: usize = 7_000;
@@ -401,30 +401,10 @@ fn nothing_drifts_over_snapshots_reloads_and_the_absence_of_the_module() {
     run.conclude();
 }
 
-fn replica_of(master: &Server, arguments: &[&str]) -> Server {
-    let port = master.port().to_string();
-    let replica = Server::start_with(&[&["--replicaof", "127.0.0.1", &port], arguments].concat());
-    catch_up(master, &replica);
-    replica
-}
-
-fn offset(info: &str, name: &str) -> i64 {
-    let line = info.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok()).unwrap_or(-1)
-}
-
-/// Waits until the replica has applied all that the master has sent so far.
-fn catch_up(master: &Server, replica: &Server) {
-    let mut client = replica.client();
-    client.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    let sent = offset(&master.client().ask("INFO replication"), "master_repl_offset");
-    client.wait_for("INFO replication", |info| offset(info, "slave_repl_offset") >= sent);
-}
-
 #[test]
 fn nothing_drifts_on_replicas_and_when_they_take_over() {
     let mut master = Server::start();
-    let mut replica = replica_of(&master, &[]);
+    let mut replica = Server::replica_of(&master, &[]);
     let mut run = Run::new(&master);
     for (segment, operations) in Run::segments() {
         run.work(&master, operations / 2);
@@ -446,16 +426,18 @@ fn nothing_drifts_on_replicas_and_when_they_take_over() {
             client.ask("CONFIG SET masteruser ''");
         }
         run.quiesce(&mut master.client());
-        catch_up(&master, &replica);
+        replicate(&master, &replica);
         // Before the master has deleted what has run out: the replica may not, and yet does not show it.
         run.check_answers(&replica, "on the replica, before the master was looked at");
         let truth = run.check(&master, "on the master");
-        catch_up(&master, &replica);
+        replicate(&master, &replica);
         run.check_copy(&replica, &truth, "on the replica");
         match segment % 4 {
             0 | 2 => {
-                let late =
-                    replica_of(&master, &["--repl-diskless-load", ["disabled", "swapdb"][segment / 2 % 2]]);
+                let late = Server::replica_of(
+                    &master,
+                    &["--repl-diskless-load", ["disabled", "swapdb"][segment / 2 % 2]],
+                );
                 run.check_copy(&late, &truth, "on a replica that came late");
             }
             _ => {
@@ -466,7 +448,7 @@ fn nothing_drifts_on_replicas_and_when_they_take_over() {
                 master.client().ask(&format!("CONFIG SET repl-diskless-load {mode}"));
                 assert_eq!(master.client().ask(&format!("REPLICAOF 127.0.0.1 {}", replica.port())), "OK");
                 std::mem::swap(&mut master, &mut replica);
-                catch_up(&master, &replica);
+                replicate(&master, &replica);
                 run.check_copy(&replica, &truth, "on the former master");
             }
         }

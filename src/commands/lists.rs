@@ -111,10 +111,8 @@ fn list(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if ids_only {
         return Ok(Reply::Array(ids.into_iter().map(Reply::Bulk).collect()));
     }
-    ids.into_iter()
-        .map(|id| with_fields(context, &address, id))
-        .collect::<Outcome<Vec<_>>>()
-        .map(Reply::Array)
+    let rows = ids.into_iter().filter_map(|id| with_fields(context, &address, id).transpose());
+    rows.collect::<Outcome<Vec<_>>>().map(Reply::Array)
 }
 
 /// Looks at the rows of a table, if it has any.
@@ -123,11 +121,12 @@ fn with_rows<T>(context: &Context<'_>, address: &Address<'_>, look: impl FnOnce(
     catalog::with(|catalog| look(catalog.rows(database, address.namespace, address.table)))
 }
 
-fn with_fields(context: &Context<'_>, address: &Address<'_>, id: Vec<u8>) -> Outcome<Reply> {
+/// A row as LIST answers it; None if its time was up in this very moment.
+fn with_fields(context: &Context<'_>, address: &Address<'_>, id: Vec<u8>) -> Outcome<Option<Reply>> {
     let fields = rows::read_named(context, &address.row(&id))?;
-    let row =
+    let row: Vec<_> =
         fields.pairs().into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect();
-    Ok(Reply::Array(vec![Reply::Bulk(id), Reply::Map(row)]))
+    Ok((!row.is_empty()).then(|| Reply::Array(vec![Reply::Bulk(id), Reply::Map(row)])))
 }
 
 /// The position behind which a page begins.

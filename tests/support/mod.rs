@@ -61,6 +61,14 @@ impl Server {
         Self::bare(&[&["--loadmodule", module.to_str().unwrap()], arguments].concat())
     }
 
+    /// A server with the module that has all the data of another one.
+    pub fn replica_of(master: &Self, arguments: &[&str]) -> Self {
+        let port = master.port().to_string();
+        let replica = Self::start_with(&[&["--replicaof", "127.0.0.1", &port], arguments].concat());
+        replicate(master, &replica);
+        replica
+    }
+
     /// A server without the module, unless the arguments load one.
     pub fn bare(arguments: &[&str]) -> Self {
         Self::launch(tempfile::tempdir().unwrap(), arguments.iter().map(ToString::to_string).collect())
@@ -256,6 +264,18 @@ impl Client {
         let Value::Array(items) = self.raw(words).unwrap() else { panic!("no array") };
         items.chunks(each).map(|item| item.iter().map(show).collect::<Vec<_>>().join("=")).collect()
     }
+}
+
+/// Waits until a replica has applied all that its master has sent so far.
+pub fn replicate(master: &Server, replica: &Server) {
+    fn offset(info: &str, name: &str) -> i64 {
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok()).unwrap_or(-1)
+    }
+    let mut client = replica.client();
+    client.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
+    let sent = offset(&master.client().ask("INFO replication"), "master_repl_offset");
+    client.wait_for("INFO replication", |info| offset(info, "slave_repl_offset") >= sent);
 }
 
 /// Asserts that every line is answered with an error that holds its text, and that no data change.
