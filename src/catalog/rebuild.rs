@@ -14,6 +14,9 @@ use crate::server::Context;
 /// How long a command that needs the whole catalog works on it itself before it gives up.
 const PATIENCE: Duration = Duration::from_millis(5);
 
+/// How much of it MODULE LOAD itself does, beside all else that it has to do: enough for a small data set.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
 /// How long the server goes on making the lists when it has loaded its data, before it answers clients again.
 const AFTER_LOAD: Duration = Duration::from_millis(100);
 
@@ -45,7 +48,7 @@ pub fn begin(context: &Context<'_>) {
     let keys = (0..).map_while(|database| context.in_database(database, || context.keys_of_database())).sum();
     state(|rebuild| *rebuild = Some(Rebuild::Walking { database: 0, walk: None, met: 0, keys }));
     with(|catalog| catalog.expect_many(true));
-    if go_on(context, Instant::now() + PATIENCE) {
+    if go_on(context, Instant::now() + AT_ONCE) {
         follow::go_on(context);
     }
 }
