@@ -100,6 +100,18 @@ impl Failure {
         Self::new("READONLY", "You can't write against a read only replica.")
     }
 
+    /// A native command that the client itself might not run.
+    #[must_use]
+    pub fn no_permission(command: &str) -> Self {
+        Self::new("NOPERM", format_args!("REPAIR needs the right to run {command} on the keys that it mends"))
+    }
+
+    /// More memory is used than is allowed, in the server's own words.
+    #[must_use]
+    pub fn out_of_memory() -> Self {
+        Self::new("OOM", "command not allowed when used memory > 'maxmemory'.")
+    }
+
     /// The catalog is being made; so many per cent of the keys are in it.
     #[must_use]
     pub fn catalog_not_ready(percent: u64) -> Self {
@@ -118,6 +130,8 @@ impl Failure {
     pub fn from_server(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let (code, sentence) = text.split_once(' ').unwrap_or(("ERR", &text));
+        // Redis 7.0 says it of a module's command in words of its own.
+        let code = if sentence.starts_with("acl verification failed") { "NOPERM" } else { code };
         Self::new(code, sentence)
     }
 

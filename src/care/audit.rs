@@ -94,14 +94,15 @@ pub fn repaired() -> u64 {
 enum Cursor {
     /// The server's own cursor of SCAN.
     Keys(u64),
-    /// The place of an index set among all of the namespace, and the server's own cursor of SSCAN.
+    /// The place of an index set, by its table and its name, and the server's own cursor of SSCAN.
     Entries(u64, u64),
     /// A table by its number, and a slot of the catalog.
     Rows(usize, u32),
 }
 
 const WALK_BITS: u32 = 60;
-const SET_BITS: u32 = 40;
+const SET_BITS: u32 = 30;
+const HASH_BITS: u32 = 25;
 const SLOT_BITS: u32 = 32;
 
 impl Cursor {
@@ -150,14 +151,22 @@ pub fn go_on<'a>(
     if repair && context.must_not_write() {
         return Err(Failure::refused("REPAIR has to wait: the server's writes are paused"));
     }
+    if repair && context.in_script() {
+        // Whether it is one that must not write a module cannot know.
+        return Err(Failure::refused("REPAIR cannot be part of a script"));
+    }
+    if repair && context.is_out_of_memory() {
+        return Err(Failure::out_of_memory());
+    }
     rebuild::ready(context, None)?;
     follow::catch_up_with_all(context);
     let mut audit = Audit { context, namespace, count, repair, findings: Vec::new() };
-    let next = match Cursor::from_number(cursor) {
-        Cursor::Keys(cursor) => audit.keys(cursor)?,
-        Cursor::Entries(set, cursor) => audit.entries(set, cursor)?,
-        Cursor::Rows(table, slot) => audit.rows(table, slot)?,
-    };
+    if repair {
+        // An error means that nothing has changed: so all rights are checked before the first write.
+        context.rehearse(|| audit.piece(cursor))?;
+        audit.findings.clear();
+    }
+    let next = audit.piece(cursor)?;
     for finding in &audit.findings {
         FOUND[finding.kind as usize].fetch_add(1, Ordering::Relaxed);
         REPAIRED.fetch_add(u64::from(finding.repaired), Ordering::Relaxed);
@@ -183,6 +192,14 @@ pub fn mend_entries(context: &Context<'_>, namespace: &[u8], cursor: u64, count:
 }
 
 impl Audit<'_> {
+    fn piece(&mut self, cursor: u64) -> Outcome<Option<Cursor>> {
+        match Cursor::from_number(cursor) {
+            Cursor::Keys(cursor) => self.keys(cursor),
+            Cursor::Entries(set, cursor) => self.entries(set, cursor),
+            Cursor::Rows(table, slot) => self.rows(table, slot),
+        }
+    }
+
     fn find(
         &mut self,
         kind: Kind,
@@ -196,6 +213,11 @@ impl Audit<'_> {
         let finding = Finding { kind, key: key.to_vec(), detail: detail.into(), repaired: self.repair };
         self.findings.push(finding);
         Ok(())
+    }
+
+    /// Notes what only a person can mend: a foreign value is in the way.
+    fn find_only(&mut self, kind: Kind, key: &[u8], detail: impl Into<String>) {
+        self.findings.push(Finding { kind, key: key.to_vec(), detail: detail.into(), repaired: false });
     }
 
     fn keys(&mut self, cursor: u64) -> Outcome<Option<Cursor>> {
@@ -224,8 +246,16 @@ impl Audit<'_> {
     }
 
     fn key(&mut self, key: &[u8], address: &Address<'_>) -> Outcome<()> {
-        let Some(id) = read::id_of(address) else { return Ok(()) };
         let context = self.context;
+        if let Place::Side(_, id) = address.place {
+            let list = address.row(id);
+            // A buffer that holds events is met by itself.
+            if is_first_side(address) && context.inspect(&list).is_missing() {
+                self.counters_of(&list, address, id)?;
+            }
+            return Ok(());
+        }
+        let Some(id) = read::id_of(address) else { return Ok(()) };
         let table = address.table;
         let facts = read::facts(context, table, id, key);
         self.compare(key, address, id, facts.as_ref())?;
@@ -246,11 +276,23 @@ impl Audit<'_> {
             self.index_of(key, address, id, &facts)?;
         }
         if table.shape == Shape::List {
-            if let Some(detail) = repair::counter_off(context, key, address, id)? {
-                self.find(Kind::CounterOff, key, detail, || repair::counters(context, key, address, id))?;
-            }
+            self.counters_of(key, address, id)?;
         }
         Ok(())
+    }
+
+    fn counters_of(&mut self, list: &[u8], address: &Address<'_>, id: &[u8]) -> Outcome<()> {
+        let context = self.context;
+        match repair::counter_off(context, list, address, id) {
+            Ok(None) => Ok(()),
+            Ok(Some(detail)) => {
+                self.find(Kind::CounterOff, list, detail, || repair::counters(context, list, address, id))
+            }
+            Err(failure) => {
+                self.find_only(Kind::CounterOff, list, failure.to_string());
+                Ok(())
+            }
+        }
     }
 
     fn compare(
@@ -263,7 +305,9 @@ impl Audit<'_> {
         let context = self.context;
         let Some(difference) = check::difference(context, address, id, facts) else { return Ok(()) };
         self.find(Kind::CatalogAtOdds, key, difference.words(), || {
-            follow::look(context, key);
+            if !context.is_rehearsing() {
+                follow::look(context, key);
+            }
             Ok(())
         })
     }
@@ -273,13 +317,25 @@ impl Audit<'_> {
         let context = self.context;
         let belongs = indexes::subset_of(address.table, |field| facts.value(address.table, field));
         if let Some(index) = address.index_of(id) {
-            if !self.lists(&index, id)? {
-                let detail = format!("not in {}", String::from_utf8_lossy(&index));
+            let shown = String::from_utf8_lossy(&index).into_owned();
+            let Some(is_listed) = self.lists(&index, id)? else {
+                self.find_only(Kind::NotInIndex, key, format!("not in {shown}, which is no set"));
+                return Ok(());
+            };
+            if !is_listed {
+                let detail = format!("not in {shown}");
                 self.find(Kind::NotInIndex, key, detail, || indexes::add(context, address, id, belongs))?;
             }
         }
         if let (Some(subset), Some(belongs)) = (indexes::subset_key(address), belongs) {
-            if self.lists(&subset, id)? != belongs {
+            let Some(is_listed) = self.lists(&subset, id)? else {
+                if belongs {
+                    let detail = format!("not in {}, which is no set", String::from_utf8_lossy(&subset));
+                    self.find_only(Kind::QueuedAtOdds, key, detail);
+                }
+                return Ok(());
+            };
+            if is_listed != belongs {
                 let not = if belongs { "not in" } else { "still in" };
                 let detail = format!("{not} {}", String::from_utf8_lossy(&subset));
                 self.find(Kind::QueuedAtOdds, key, detail, || {
@@ -290,47 +346,88 @@ impl Audit<'_> {
         Ok(())
     }
 
-    fn lists(&self, set: &[u8], id: &[u8]) -> Outcome<bool> {
+    /// Whether a set lists an id; None for a foreign value.
+    fn lists(&self, set: &[u8], id: &[u8]) -> Outcome<Option<bool>> {
+        if !matches!(self.context.inspect(set).key_type(), KeyType::Set | KeyType::Empty) {
+            return Ok(None);
+        }
         let mut words = Words::with_capacity(2);
         words.bytes(set).bytes(id);
         match self.context.read(c"SISMEMBER", &words) {
-            Ok(reply) => Ok(reply.root().integer() == 1),
+            Ok(reply) => Ok(Some(reply.root().integer() == 1)),
             // In a cluster the set may be on its way to another node.
-            Err(_) if self.context.in_cluster() => Ok(true),
+            Err(_) if self.context.in_cluster() => Ok(Some(true)),
             Err(failure) => Err(failure),
         }
     }
 
-    /// The members of an index set; then of the next.
-    fn entries(&mut self, number: u64, cursor: u64) -> Outcome<Option<Cursor>> {
-        let sets = self.index_sets();
-        let Some(set) = usize::try_from(number).ok().and_then(|number| sets.get(number)) else {
-            return Ok(Some(Cursor::Rows(0, 0)));
-        };
+    /// Members of the index sets from a place on. Sets that come or go move no other.
+    fn entries(&mut self, place: u64, cursor: u64) -> Outcome<Option<Cursor>> {
+        let sets = self.index_sets(place);
+        let mut left = self.count;
+        let mut cursor = cursor;
+        for (at, (found, set)) in sets.iter().enumerate() {
+            if *found != place {
+                cursor = 0;
+            }
+            loop {
+                let (next, seen) = self.some_entries(set, cursor)?;
+                left = left.saturating_sub(seen.max(1));
+                // Two names can have the same place: then the first is looked at as a whole, and the others with it.
+                let is_last_here = sets.get(at + 1).is_none_or(|(next, _)| next != found);
+                if next == 0 {
+                    if left == 0 && is_last_here {
+                        return Ok(Some(Cursor::Entries(found + 1, 0)));
+                    }
+                    break;
+                }
+                if left == 0 && is_last_here {
+                    return Ok(Some(Cursor::Entries(*found, next)));
+                }
+                cursor = next;
+            }
+        }
+        // As many sets as were asked for may not be all.
+        Ok(Some(match sets.last() {
+            Some((last, _)) => Cursor::Entries(last + 1, 0),
+            None => Cursor::Rows(0, 0),
+        }))
+    }
+
+    /// Answers the server's next cursor, and how many members there were.
+    fn some_entries(&mut self, set: &[u8], cursor: u64) -> Outcome<(u64, u32)> {
         let mut words = Words::with_capacity(4);
         words.bytes(set).bytes(cursor.to_string().as_bytes()).bytes(b"COUNT").number(i64::from(self.count));
         let is_set = self.context.inspect(set).key_type() == KeyType::Set;
         let Some(reply) = is_set.then(|| self.context.read(c"SSCAN", &words).ok()).flatten() else {
-            return Ok(Some(Cursor::Entries(number + 1, 0)));
+            return Ok((0, 0));
         };
         let next = reply.root().get(0).and_then(|next| std::str::from_utf8(next.bytes()).ok()?.parse().ok());
+        let mut seen = 0;
         for id in reply.root().get(1).into_iter().flat_map(|ids| ids.iter()) {
             self.entry(set, id.bytes())?;
+            seen += 1;
         }
-        Ok(Some(match next {
-            Some(next) if next > 0 => Cursor::Entries(number, next),
-            _ => Cursor::Entries(number + 1, 0),
-        }))
+        Ok((next.unwrap_or(0), seen))
     }
 
-    fn index_sets(&self) -> Vec<Vec<u8>> {
+    /// About as many index sets as members are to be looked at, those with the lowest places from one on, in their order.
+    fn index_sets(&self, from: u64) -> Vec<(u64, Vec<u8>)> {
         let database = self.context.database();
-        let indexed = TABLES.iter().filter(|table| table.index != Index::None);
+        let most = self.count as usize;
         catalog::with(|catalog| {
+            let indexed = TABLES.iter().filter(|table| table.index != Index::None);
             let keys = |table| {
-                catalog.beside(database, self.namespace, table).map(<[u8]>::to_vec).collect::<Vec<_>>()
+                catalog.beside(database, self.namespace, table).map(move |key| (place_of(table, key), key))
             };
-            indexed.flat_map(keys).collect()
+            let mut sets: Vec<(u64, &[u8])> =
+                indexed.flat_map(keys).filter(|(place, _)| *place >= from).collect();
+            if sets.len() > most {
+                let (_, &mut (highest, _), _) = sets.select_nth_unstable(most);
+                sets.retain(|(place, _)| *place <= highest);
+            }
+            sets.sort_unstable();
+            sets.into_iter().map(|(place, key)| (place, key.to_vec())).collect()
         })
     }
 
@@ -338,7 +435,8 @@ impl Audit<'_> {
         let context = self.context;
         let Some(address) = keyspace::locate(set) else { return Ok(()) };
         let key = address.row(id);
-        let facts = read::facts(context, address.table, id, &key);
+        let is_reserved = id.starts_with(b"_");
+        let facts = read::facts(context, address.table, id, &key).filter(|_| !is_reserved);
         let take_out = || indexes::change(context, c"SREM", set, id);
         let shown = String::from_utf8_lossy(id).into_owned();
         if indexes::subset_key(&address).as_deref() == Some(set) {
@@ -349,7 +447,7 @@ impl Audit<'_> {
             return self.find(Kind::QueuedAtOdds, set, format!("lists {shown}, which is no row"), take_out);
         }
         if address.index_of(id).as_deref() != Some(set) {
-            let is_index = matches!(address.place, Place::Reserved(name) if name.starts_with(b"_index"));
+            let is_index = matches!(address.place, Place::Reserved(name) if is_index(address.table, name));
             if !is_index {
                 return Ok(());
             }
@@ -375,7 +473,10 @@ impl Audit<'_> {
             let Some(address) = keyspace::locate(&key) else { continue };
             let Some(id) = read::id_of(&address) else { continue };
             let facts = read::facts(self.context, table, id, &key);
-            if check::difference(self.context, &address, id, facts.as_ref()) == Some(Difference::Ghost) {
+            let is_ghost =
+                check::difference(self.context, &address, id, facts.as_ref()) == Some(Difference::Ghost);
+            // What is a foreign value or a stub by now was met among the keys.
+            if is_ghost && self.context.inspect(&key).is_missing() {
                 self.compare(&key, &address, id, None)?;
             }
         }
@@ -385,6 +486,26 @@ impl Audit<'_> {
             None => None,
         })
     }
+}
+
+/// The place of an index set in the walk: the same whatever others there are.
+fn place_of(table: &Table, set: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = set.iter().fold(0xcbf2_9ce4_8422_2325, step);
+    (table.number() as u64) << HASH_BITS | hash >> (64 - HASH_BITS)
+}
+
+/// Whether what follows the segment of a table names an index of it.
+fn is_index(table: &Table, name: &[u8]) -> bool {
+    match table.index {
+        Index::None => false,
+        Index::All | Index::AllAnd(_) => name == b"_index",
+        Index::ByFirstPart => name.starts_with(b"_index:"),
+    }
+}
+
+fn is_first_side(address: &Address<'_>) -> bool {
+    matches!(address.place, Place::Side(segment, _) if address.table.sides.first() == Some(&segment))
 }
 
 /// Whether there is a hash with any field. One whose fields have all run out is there for a moment more.

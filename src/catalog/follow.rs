@@ -73,7 +73,7 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
     {
         return;
     }
-    if let (Place::Row(_), b"expired" | b"evicted") = (address.place, event) {
+    if let (Some(_), b"expired" | b"evicted") = (read::id_of(address), event) {
         let counters = if event == b"expired" { &EXPIRED } else { &EVICTED };
         if let Some(counter) = counters.get(address.table.number()) {
             counter.fetch_add(1, Ordering::Relaxed);

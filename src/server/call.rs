@@ -198,9 +198,54 @@ impl Called {
 impl Context<'_> {
     /// Runs a native command that changes data. It is logged and replicated as it stands.
     pub fn write(&self, command: &CStr, words: &Words<'_>) -> Outcome<Called> {
+        if self.rehearses.get() {
+            self.check_rights(command, words)?;
+            return self.read(c"PING", &Words::default());
+        }
         let _writing = Writing::begin();
-        let format = if self.with_rights_of_client.get() { c"!ECv" } else { c"!Ev" };
+        // With S the server also looks whether it has enough replicas and a disk that works.
+        let format = if self.with_rights_of_client.get() { c"!ESCv" } else { c"!Ev" };
         self.call(command, format, words)
+    }
+
+    /// Whether the client itself might run a native command.
+    fn check_rights(&self, command: &CStr, words: &Words<'_>) -> Outcome<()> {
+        let denied = || Failure::no_permission(&command.to_string_lossy());
+        let Some(name) = Text::new(command.to_bytes()) else { return Err(denied()) };
+        let mut all = vec![name.as_ptr()];
+        all.extend(&words.pointers);
+        // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+        let user_name = unsafe { raw::RedisModule_GetCurrentUserName };
+        // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+        let find = unsafe { raw::RedisModule_GetModuleUserFromUserName };
+        // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+        let check = unsafe { raw::RedisModule_ACLCheckCommandPermissions };
+        // SAFETY: a read of a function pointer; Redis 6.0 and later have it.
+        let free = unsafe { raw::RedisModule_FreeModuleUser };
+        let (Some(user_name), Some(find), Some(check), Some(free)) = (user_name, find, check, free) else {
+            return Err(denied());
+        };
+        // SAFETY: the context is live.
+        let user_name = unsafe { user_name(self.as_ptr()) };
+        if user_name.is_null() {
+            return Err(denied());
+        }
+        // SAFETY: the string was made for this module just now.
+        let Some(user_name) = (unsafe { Text::owned(user_name) }) else { return Err(denied()) };
+        // SAFETY: the name is live.
+        let user = unsafe { find(user_name.as_ptr()) };
+        if user.is_null() {
+            return Err(denied());
+        }
+        // SAFETY: user and words are live.
+        let status = unsafe { check(user, all.as_mut_ptr(), all.len() as std::os::raw::c_int) };
+        // SAFETY: released once.
+        unsafe { free(user) };
+        if status == raw::REDISMODULE_OK as std::os::raw::c_int {
+            Ok(())
+        } else {
+            Err(denied())
+        }
     }
 
     /// Runs a native command that only reads.

@@ -14,6 +14,8 @@ pub struct Context<'a> {
     pointer: NonNull<raw::RedisModuleCtx>,
     /// Whether native commands need the rights of the client.
     pub(super) with_rights_of_client: Cell<bool>,
+    /// Whether native commands that write are only checked against the rights of the client.
+    pub(super) rehearses: Cell<bool>,
     lifetime: PhantomData<&'a raw::RedisModuleCtx>,
 }
 
@@ -22,7 +24,12 @@ impl Context<'_> {
     /// `pointer` is null or a context of the server that stays valid for 'a; the call is on the main thread.
     pub(super) unsafe fn from_ptr(pointer: *mut raw::RedisModuleCtx) -> Option<Self> {
         let with_rights_of_client = Cell::new(false);
-        NonNull::new(pointer).map(|pointer| Self { pointer, with_rights_of_client, lifetime: PhantomData })
+        NonNull::new(pointer).map(|pointer| Self {
+            pointer,
+            with_rights_of_client,
+            rehearses: Cell::new(false),
+            lifetime: PhantomData,
+        })
     }
 
     pub(super) fn as_ptr(&self) -> *mut raw::RedisModuleCtx {
@@ -65,6 +72,32 @@ impl Context<'_> {
     /// write to keys which the client did not name, so that its rights were not checked.
     pub fn write_with_rights_of_client(&self) {
         self.with_rights_of_client.set(true);
+    }
+
+    /// Runs `act`, in which native commands that write are not run: only whether the client may run them is checked.
+    pub fn rehearse<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.rehearses.set(true);
+        let result = act();
+        self.rehearses.set(false);
+        result
+    }
+
+    /// Whether this is [`Context::rehearse`].
+    #[must_use]
+    pub fn is_rehearsing(&self) -> bool {
+        self.rehearses.get()
+    }
+
+    /// Whether the command is part of a script, perhaps of one that must not write.
+    #[must_use]
+    pub fn in_script(&self) -> bool {
+        self.has_flag(raw::REDISMODULE_CTX_FLAGS_LUA)
+    }
+
+    /// Whether the server holds more than it may.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        self.has_flag(raw::REDISMODULE_CTX_FLAGS_OOM)
     }
 
     /// The number of the selected database.

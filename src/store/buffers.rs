@@ -176,6 +176,12 @@ impl<'a> Buffer<'a> {
         Ok(dropped)
     }
 
+    /// The sum of the lengths of the events, counted anew. O(events).
+    #[must_use]
+    pub fn count_bytes(&self) -> i64 {
+        sizes(&self.context.open(self.list)).sum()
+    }
+
     /// Writes the counters if they are not what they should be, and nothing else.
     ///
     /// # Errors
