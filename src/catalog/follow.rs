@@ -3,11 +3,12 @@
 //! A keyspace event only notes its key. While the server loads its data the key is looked at right away: nothing
 //! expires then, and there is no later turn to wait for.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::volatile::Volatile;
 use super::{heal, read, rebuild, with};
 use crate::keyspace::{self, Address, Place};
 use crate::schema::{Index, Table, TABLES};
@@ -31,9 +32,7 @@ struct Change {
     expired: bool,
 }
 
-/// Rows that lose a field by themselves, by when: database and key. Of a row that was written since, or is gone, a look
-/// too many is taken.
-static VOLATILE: Mutex<BTreeSet<(i64, i32, Vec<u8>)>> = Mutex::new(BTreeSet::new());
+static VOLATILE: Mutex<Volatile> = Mutex::new(Volatile::new());
 
 static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
 /// Whether the next turn of the event loop will work on the changes.
@@ -208,9 +207,8 @@ pub fn look(context: &Context<'_>, key: &[u8]) -> Option<super::facts::Facts> {
         return None;
     };
     let facts = read::facts(context, address.table, id, key);
-    if let Some(end) = facts.as_ref().and_then(|facts| facts.true_until) {
-        volatile(|volatile| volatile.insert((end, database, key.to_vec())));
-    }
+    let until = facts.as_ref().and_then(|facts| facts.true_until);
+    volatile(|volatile| volatile.note(database, key, until));
     with(|catalog| match &facts {
         Some(facts) => catalog.put(database, &address, id, facts),
         None => {
@@ -220,18 +218,14 @@ pub fn look(context: &Context<'_>, key: &[u8]) -> Option<super::facts::Facts> {
     facts
 }
 
-fn volatile<T>(act: impl FnOnce(&mut BTreeSet<(i64, i32, Vec<u8>)>) -> T) -> T {
+fn volatile<T>(act: impl FnOnce(&mut Volatile) -> T) -> T {
     act(&mut VOLATILE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Notes as changed what has lost a field by `now`.
 fn lose_fields(now: i64) {
-    let lost: Vec<Change> = volatile(|volatile| {
-        let later = volatile.split_off(&(now, 0, Vec::new()));
-        let lost = std::mem::replace(volatile, later);
-        let change = |(_, database, key)| Change { database, key, foreign: true, expired: false };
-        lost.into_iter().map(change).collect()
-    });
+    let change = |(database, key)| Change { database, key, foreign: true, expired: false };
+    let lost: Vec<Change> = volatile(|volatile| volatile.lost(now)).into_iter().map(change).collect();
     changes(|changes| changes.extend(lost));
 }
 
@@ -240,6 +234,7 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     match event {
         DatabaseEvent::Flushed(database) => {
             with(|catalog| catalog.flush(database));
+            volatile(|volatile| volatile.flush(database));
             if database.is_none() {
                 heal::end();
             }
@@ -252,10 +247,7 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
                 database => database,
             };
             changes(|changes| changes.iter_mut().for_each(|change| change.database = other(change.database)));
-            volatile(|volatile| {
-                let all = std::mem::take(volatile).into_iter();
-                volatile.extend(all.map(|(end, database, key)| (end, other(database), key)));
-            });
+            volatile(|volatile| volatile.rename(|database| Some(other(database))));
             rebuild::databases_swapped(context);
         }
         DatabaseEvent::LoadBegins => {
@@ -271,6 +263,7 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
             IS_LOADING_BESIDE.store(false, Ordering::Relaxed);
             if replaced {
                 with(|catalog| catalog.flush(None));
+                volatile(|volatile| volatile.flush(None));
                 rebuild::begin(context);
             }
         }
@@ -339,5 +332,5 @@ fn retire(context: &Context<'_>) {
 /// Gives everything back.
 pub(super) fn end() {
     changes(|changes| *changes = Vec::new());
-    volatile(BTreeSet::clear);
+    volatile(|volatile| volatile.flush(None));
 }

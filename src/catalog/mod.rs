@@ -17,6 +17,7 @@ pub mod rebuild;
 pub mod select;
 pub mod slab;
 pub mod table;
+pub mod volatile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
