@@ -88,5 +88,5 @@ fn a_list_never_looks_into_other_slots() {
     client.ask("GET {q}x");
     client.ask("MIROIR.MEMORY m");
     let answer = client.ask("EXEC");
-    assert!(answer.contains("no transaction around it in a cluster"), "{answer}");
+    assert!(answer.contains("no transaction or script around it in a cluster"), "{answer}");
 }

@@ -43,7 +43,7 @@ fn memory(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     };
     arguments.end()?;
 
-    refuse_transaction_in_cluster(context, "MIROIR.MEMORY")?;
+    refuse_company_in_cluster(context, "MIROIR.MEMORY")?;
     let weights = memory::weigh(context, namespace, samples)?;
     let total = weights.iter().map(|(_, weight)| *weight).fold(Weight::default(), Weight::plus);
     let mut tables: Vec<_> = weights.iter().map(|(table, weight)| (table.name, describe(*weight))).collect();
@@ -110,7 +110,7 @@ fn audit(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         }
     }
 
-    refuse_transaction_in_cluster(context, "MIROIR.AUDIT")?;
+    refuse_company_in_cluster(context, "MIROIR.AUDIT")?;
     if repair {
         context.write_with_rights_of_client();
     }
@@ -136,9 +136,9 @@ fn namespace<'a>(arguments: &mut Arguments<'a>) -> Outcome<&'a [u8]> {
     Ok(namespace)
 }
 
-fn refuse_transaction_in_cluster(context: &Context<'_>, command: &str) -> Outcome<()> {
-    if context.in_cluster() && context.in_transaction() {
-        let reason = "reads keys of all slots: expected no transaction around it in a cluster";
+fn refuse_company_in_cluster(context: &Context<'_>, command: &str) -> Outcome<()> {
+    if context.in_cluster() && (context.in_transaction() || context.in_script()) {
+        let reason = "reads keys of all slots: expected no transaction or script around it in a cluster";
         return Err(Failure::refused(format_args!("{command} {reason}")));
     }
     Ok(())

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod cluster;
 pub mod workload;
 
 use std::collections::BTreeMap;
@@ -107,7 +108,11 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
             if let Ok(mut connection) = open(port) {
-                if redis::cmd("PING").query::<String>(&mut connection).is_ok() {
+                // The server of another test may have been quicker to take the port.
+                let about = redis::cmd("INFO").arg("server").query::<String>(&mut connection);
+                let is_this =
+                    about.is_ok_and(|about| about.contains(&format!("process_id:{}\r", child.id())));
+                if is_this && redis::cmd("PING").query::<String>(&mut connection).is_ok() {
                     return true;
                 }
             }
