@@ -48,6 +48,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
             load::start(
                 &context,
                 commands::all(),
+                keyspace::may_be_ours,
                 watch::key_changed,
                 watch::database_changed,
                 watch::cron,

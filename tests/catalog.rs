@@ -400,7 +400,7 @@ fn a_replica_knows_the_rows_and_goes_on_when_roles_change() {
     client.ask("MIROIR.DEL miroir:tasks:t1");
     client.ask(&raw_task("later"));
     client.ask("SWAPDB 0 1");
-    replicate(&master, &replica);
+    replicate(&mut master.client(), &mut replica.client());
     assert_agrees_twice(&mut other, "after a partial synchronisation");
 
     assert_eq!(other.ask("REPLICAOF NO ONE"), "OK");
@@ -410,7 +410,7 @@ fn a_replica_knows_the_rows_and_goes_on_when_roles_change() {
     client.ask("FLUSHALL");
     client.ask(&raw_task("lost"));
     assert_eq!(client.ask(&format!("REPLICAOF 127.0.0.1 {}", replica.port())), "OK");
-    replicate(&replica, &master);
+    replicate(&mut replica.client(), &mut master.client());
     client.ask("SELECT 0");
     assert!(client.ask("MIROIR.LIST miroir:tasks IDS").contains("promoted"));
     assert_agrees_twice(&mut client, "on the former master");
@@ -445,9 +445,9 @@ fn a_replica_that_loads_the_data_anew_answers_from_the_old_ones_until_it_has_the
         assert!(is_early || answer == after.to_string(), "{answer}, neither {before} nor {after}");
         !is_early
     });
-    replicate(&master, &replica);
+    replicate(&mut master.client(), &mut replica.client());
     assert_agrees_twice(&mut other, "after the data were swapped");
     client.ask("DEL miroir:tasks:n0000");
-    replicate(&master, &replica);
+    replicate(&mut master.client(), &mut replica.client());
     assert_agrees_twice(&mut other, "after one more change");
 }

@@ -426,11 +426,11 @@ fn nothing_drifts_on_replicas_and_when_they_take_over() {
             client.ask("CONFIG SET masteruser ''");
         }
         run.quiesce(&mut master.client());
-        replicate(&master, &replica);
+        replicate(&mut master.client(), &mut replica.client());
         // Before the master has deleted what has run out: the replica may not, and yet does not show it.
         run.check_answers(&replica, "on the replica, before the master was looked at");
         let truth = run.check(&master, "on the master");
-        replicate(&master, &replica);
+        replicate(&mut master.client(), &mut replica.client());
         run.check_copy(&replica, &truth, "on the replica");
         match segment % 4 {
             0 | 2 => {
@@ -448,7 +448,7 @@ fn nothing_drifts_on_replicas_and_when_they_take_over() {
                 master.client().ask(&format!("CONFIG SET repl-diskless-load {mode}"));
                 assert_eq!(master.client().ask(&format!("REPLICAOF 127.0.0.1 {}", replica.port())), "OK");
                 std::mem::swap(&mut master, &mut replica);
-                replicate(&master, &replica);
+                replicate(&mut master.client(), &mut replica.client());
                 run.check_copy(&replica, &truth, "on the former master");
             }
         }

@@ -31,14 +31,17 @@ pub enum DatabaseEvent {
     RoleChanged,
 }
 
-/// Calls `handler` with the name of the event and of the key after each change of a key, whoever made it.
+/// Calls `handler` with the name of the event and of the key after each change of a key whose name passes `wanted`,
+/// whoever made it. `wanted` is asked for every key of the server, so it has to be quick.
 ///
 /// # Errors
 /// When the server refuses the subscription.
-pub fn on_key_change<F>(context: &Context<'_>, _handler: F) -> Outcome<()>
+pub fn on_key_change<W, F>(context: &Context<'_>, _wanted: W, _handler: F) -> Outcome<()>
 where
+    W: Fn(&[u8]) -> bool + Copy + 'static,
     F: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
 {
+    const { assert!(size_of::<W>() == 0, "a test is a plain function, not a closure over data") };
     const { assert!(size_of::<F>() == 0, "a handler is a plain function, not a closure over data") };
     const KINDS: u32 = raw::REDISMODULE_NOTIFY_GENERIC as u32
         | raw::REDISMODULE_NOTIFY_STRING as u32
@@ -54,30 +57,36 @@ where
     let subscribe = unsafe { raw::RedisModule_SubscribeToKeyspaceEvents };
     let subscribe = subscribe.ok_or_else(|| Failure::internal("no keyspace events"))?;
     // SAFETY: called while the module loads; the callback is a function of this library.
-    let status = unsafe { subscribe(context.as_ptr(), KINDS as c_int, Some(key_changed::<F>)) };
+    let status = unsafe { subscribe(context.as_ptr(), KINDS as c_int, Some(key_changed::<W, F>)) };
     expect_ok(status, "keyspace events")
 }
 
-extern "C" fn key_changed<F>(
+extern "C" fn key_changed<W, F>(
     context: *mut raw::RedisModuleCtx,
     _kind: c_int,
     event: *const c_char,
     key: *mut raw::RedisModuleString,
 ) -> c_int
 where
+    W: Fn(&[u8]) -> bool + Copy + 'static,
     F: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
 {
     guard(|| {
+        // SAFETY: the key's name is valid during the callback.
+        let Some(key) = (unsafe { Arg::from_ptr(key) }) else { return };
+        // SAFETY: `on_key_change` accepts only types without data, of which any aligned pointer is a value.
+        let wanted = unsafe { std::ptr::NonNull::<W>::dangling().as_ref() };
+        if !wanted(key.bytes()) {
+            return;
+        }
         // SAFETY: the context is valid during the callback.
         let context = unsafe { Context::from_ptr(context) };
-        // SAFETY: the key's name is valid during the callback.
-        let key = unsafe { Arg::from_ptr(key) };
         if event.is_null() {
             return;
         }
         // SAFETY: the event's name is NUL-terminated and valid during the callback.
         let event = unsafe { CStr::from_ptr(event) };
-        if let (Some(context), Some(key)) = (context, key) {
+        if let Some(context) = context {
             // SAFETY: `on_key_change` accepts only types without data, of which any aligned pointer is a value.
             let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
             handler(&context, event, key);

@@ -34,19 +34,20 @@ pub unsafe fn init<'a>(
     unsafe { Context::from_ptr(context) }
 }
 
-/// Starts the module: its settings, its commands, its ears. `key_changed` is called after each change of a key,
-/// `database_changed` after each event of whole databases, `cron` now and then,
-/// `info` for every INFO. None when something was refused; the reason is in the
-/// server's log.
-pub fn start<K, D, C, I>(
+/// Starts the module: its settings, its commands, its ears. `key_changed` is called after each change of a key that
+/// `is_wanted`, `database_changed` after each event of whole databases, `cron` now and then, `info` for every INFO.
+/// None when something was refused; the reason is in the server's log.
+pub fn start<W, K, D, C, I>(
     context: &Context<'_>,
     commands: impl Iterator<Item = &'static Command>,
+    is_wanted: W,
     key_changed: K,
     database_changed: D,
     cron: C,
     info: I,
 ) -> Option<()>
 where
+    W: Fn(&[u8]) -> bool + Copy + 'static,
     K: Fn(&Context<'_>, &CStr, Arg<'_>) + Copy + 'static,
     D: Fn(&Context<'_>, DatabaseEvent) + Copy + 'static,
     C: Fn(&Context<'_>) + Copy + 'static,
@@ -59,7 +60,7 @@ where
         for command in commands {
             register::register(context, command)?;
         }
-        events::on_key_change(context, key_changed)?;
+        events::on_key_change(context, is_wanted, key_changed)?;
         events::on_database_event(context, database_changed)?;
         events::on_cron(context, cron)?;
         about::on_info(context, info)

@@ -66,7 +66,7 @@ impl Server {
     pub fn replica_of(master: &Self, arguments: &[&str]) -> Self {
         let port = master.port().to_string();
         let replica = Self::start_with(&[&["--replicaof", "127.0.0.1", &port], arguments].concat());
-        replicate(master, &replica);
+        replicate(&mut master.client(), &mut replica.client());
         replica
     }
 
@@ -272,15 +272,13 @@ impl Client {
 }
 
 /// Waits until a replica has applied all that its master has sent so far.
-pub fn replicate(master: &Server, replica: &Server) {
+pub fn replicate(master: &mut Client, replica: &mut Client) {
     fn offset(info: &str, name: &str) -> i64 {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok()).unwrap_or(-1)
+        info.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap_or(-1)
     }
-    let mut client = replica.client();
-    client.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    let sent = offset(&master.client().ask("INFO replication"), "master_repl_offset");
-    client.wait_for("INFO replication", |info| offset(info, "slave_repl_offset") >= sent);
+    replica.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
+    let sent = offset(&master.ask("INFO replication"), "master_repl_offset:");
+    replica.wait_for("INFO replication", |info| offset(info, "slave_repl_offset:") >= sent);
 }
 
 /// Asserts that every line is answered with an error that holds its text, and that no data change.
