@@ -179,7 +179,7 @@ impl Catalog {
 
     /// Lists some of the rows that came in a great number. Answers whether there are more.
     pub fn list_some(&mut self) -> bool {
-        const SOME: usize = 128;
+        const SOME: usize = 32;
         if let Some((database, namespace, number)) = self.unlisted.last() {
             let namespace = self.databases.get_mut(database).and_then(|names| names.get_mut(namespace));
             let rows = namespace.and_then(|namespace| namespace.rows.get_mut(number));

@@ -110,7 +110,7 @@ pub(super) fn go_on(context: &Context<'_>, end: Instant) -> bool {
 impl Rebuild {
     /// A little more. Answers whether that was not all.
     fn piece(&mut self, context: &Context<'_>) -> bool {
-        const STEPS: usize = 32;
+        const STEPS: usize = 8;
         let Self::Walking { database, walk, met, .. } = self else {
             return with(super::Catalog::list_some);
         };
