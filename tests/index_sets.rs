@@ -156,6 +156,28 @@ fn an_entry_goes_with_a_row_of_the_module_that_runs_out_or_is_evicted() {
 }
 
 #[test]
+fn a_command_that_lists_the_table_finds_the_entry_of_a_row_that_ran_out_gone() {
+    // Neither the cycle that expires keys nor, for most of the time, the server's cron is there to help.
+    let server = Server::start_with(&["--hz", "1"]);
+    let mut client = server.client();
+    assert_eq!(client.ask("DEBUG SET-ACTIVE-EXPIRE 0"), "OK");
+    assert_eq!(client.ask("MIROIR.PUT miroir:tasks:long index_uid movies"), "1");
+    for round in 0..5 {
+        assert_eq!(client.ask("MIROIR.PUT miroir:tasks:short PX 2 index_uid movies"), "1", "{round}");
+        client.wait_for("MIROIR.COUNT miroir:tasks", |answer| answer == "1");
+        for line in [
+            "MULTI",
+            "EXISTS miroir:tasks:short",
+            "MIROIR.COUNT miroir:tasks",
+            "SMEMBERS miroir:tasks:_index",
+        ] {
+            client.ask(line);
+        }
+        assert_eq!(client.ask("EXEC"), "[0, 1, [long]]", "{round}");
+    }
+}
+
+#[test]
 fn a_job_is_among_the_queued_as_long_as_it_is_queued() {
     let (_server, mut client) = raw_rows();
     for (line, queued) in [

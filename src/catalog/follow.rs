@@ -142,18 +142,24 @@ fn work_off(context: &Context<'_>, end: Instant) -> bool {
     }
 }
 
-/// Looks at all changed keys, except those whose time was up. In a cluster a command with a declared key must
+/// Looks at all changed keys; of those whose time was up, which no answer needs, at some. In a cluster a command with a declared key must
 /// not touch a key of another slot; those of a namespace with a hash tag are in the same one.
 pub fn catch_up(context: &Context<'_>, namespace: Option<&[u8]>) {
     lose_fields(context.now_ms());
     let selective = namespace.filter(|_| context.in_cluster());
     let (mut healed, mut later) = (0, Vec::new());
+    let mut expired = 0;
     loop {
         let is_of = |change: &Change, namespace: &[u8]| {
             keyspace::locate(&change.key).is_some_and(|address| address.namespace == namespace)
         };
-        let matters =
-            |change: &Change| !change.expired && selective.is_none_or(|namespace| is_of(change, namespace));
+        let mut matters = |change: &Change| {
+            if selective.is_some_and(|namespace| !is_of(change, namespace)) {
+                return false;
+            }
+            expired += usize::from(change.expired);
+            !change.expired || expired <= HEALED_AT_ONCE
+        };
         let some: Vec<Change> = changes(|changes| changes.extract_if(.., |change| matters(change)).collect());
         if some.is_empty() {
             break;
