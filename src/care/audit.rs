@@ -3,7 +3,12 @@
 //! Three walks follow one another: over the keys, over the members of the index sets, and over the rows of the
 //! catalog. The cursor says which walk and how far it is; as with SCAN, what changes meanwhile may be met or not.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod cursor;
+mod finding;
+
+pub use finding::{found, repaired, Finding, Kind};
+
+use cursor::{place_of, Cursor};
 
 use crate::catalog::check::{self, Difference};
 use crate::catalog::facts::Facts;
@@ -13,116 +18,6 @@ use crate::keyspace::{self, Address, Place};
 use crate::schema::{Index, Shape, Table, TABLES};
 use crate::server::{Context, KeyType, Words};
 use crate::store::{indexes, repair};
-
-/// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A row is missing from its index.
-    NotInIndex,
-    /// An index lists what is no row, or no row of that index.
-    EntryWithoutRow,
-    /// A hash lacks a field that makes it a row.
-    Stub,
-    /// The set of queued jobs and the state of a job disagree.
-    QueuedAtOdds,
-    /// A key that has to expire will not.
-    TtlMissing,
-    /// The counters beside a buffer are not what the buffer holds.
-    CounterOff,
-    /// The module's own catalog says something else than the keys.
-    CatalogAtOdds,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NotInIndex,
-        Self::EntryWithoutRow,
-        Self::Stub,
-        Self::QueuedAtOdds,
-        Self::TtlMissing,
-        Self::CounterOff,
-        Self::CatalogAtOdds,
-    ];
-
-    /// The name in replies.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotInIndex => "not-in-index",
-            Self::EntryWithoutRow => "index-entry-without-row",
-            Self::Stub => "stub",
-            Self::QueuedAtOdds => "queued-at-odds",
-            Self::TtlMissing => "ttl-missing",
-            Self::CounterOff => "byte-counter-off",
-            Self::CatalogAtOdds => "catalog-at-odds",
-        }
-    }
-}
-
-/// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What.
-    pub kind: Kind,
-    /// Where: the key of the row, of the buffer or of the index.
-    pub key: Vec<u8>,
-    /// The rest, in words.
-    pub detail: String,
-    /// Whether it is mended now.
-    pub repaired: bool,
-}
-
-static FOUND: [AtomicU64; Kind::ALL.len()] = [const { AtomicU64::new(0) }; Kind::ALL.len()];
-static REPAIRED: AtomicU64 = AtomicU64::new(0);
-
-/// How many findings of a kind MIROIR.AUDIT has answered since the module was loaded.
-#[must_use]
-pub fn found(kind: Kind) -> u64 {
-    FOUND[kind as usize].load(Ordering::Relaxed)
-}
-
-/// How many of all findings were mended.
-#[must_use]
-pub fn repaired() -> u64 {
-    REPAIRED.load(Ordering::Relaxed)
-}
-
-/// Where the walks are. As a number: the walk, then what it needs. Below 2^62, so that
-/// every client can read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cursor {
-    /// The server's own cursor of SCAN.
-    Keys(u64),
-    /// The place of an index set, by its table and its name, and the server's own cursor of SSCAN.
-    Entries(u64, u64),
-    /// A table by its number, and a slot of the catalog.
-    Rows(usize, u32),
-}
-
-const WALK_BITS: u32 = 60;
-const SET_BITS: u32 = 30;
-const HASH_BITS: u32 = 25;
-const SLOT_BITS: u32 = 32;
-
-impl Cursor {
-    fn from_number(number: u64) -> Self {
-        let rest = number & ((1 << WALK_BITS) - 1);
-        match number >> WALK_BITS {
-            0 => Self::Keys(rest),
-            1 => Self::Entries(rest >> SET_BITS, rest & ((1 << SET_BITS) - 1)),
-            _ => Self::Rows((rest >> SLOT_BITS) as usize, rest as u32),
-        }
-    }
-
-    fn number(self) -> u64 {
-        match self {
-            Self::Keys(cursor) => cursor,
-            Self::Entries(set, cursor) => 1 << WALK_BITS | set << SET_BITS | cursor,
-            Self::Rows(table, slot) => 2 << WALK_BITS | (table as u64) << SLOT_BITS | u64::from(slot),
-        }
-    }
-}
 
 /// An audit of one namespace of the selected database.
 struct Audit<'a> {
@@ -167,10 +62,7 @@ pub fn go_on<'a>(
         audit.findings.clear();
     }
     let next = audit.piece(cursor)?;
-    for finding in &audit.findings {
-        FOUND[finding.kind as usize].fetch_add(1, Ordering::Relaxed);
-        REPAIRED.fetch_add(u64::from(finding.repaired), Ordering::Relaxed);
-    }
+    finding::count(&audit.findings);
     Ok((next.map_or(0, Cursor::number), audit.findings))
 }
 
@@ -488,13 +380,6 @@ impl Audit<'_> {
     }
 }
 
-/// The place of an index set in the walk: the same whatever others there are.
-fn place_of(table: &Table, set: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = set.iter().fold(0xcbf2_9ce4_8422_2325, step);
-    (table.number() as u64) << HASH_BITS | hash >> (64 - HASH_BITS)
-}
-
 /// Whether what follows the segment of a table names an index of it.
 fn is_index(table: &Table, name: &[u8]) -> bool {
     match table.index {
@@ -513,24 +398,4 @@ fn has_fields(context: &Context<'_>, key: &[u8]) -> bool {
     let mut has_fields = false;
     context.inspect(key).each_field(|_, _| has_fields = true);
     has_fields
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_are_numbers_and_back() {
-        assert_eq!(Cursor::from_number(0), Cursor::Keys(0));
-        for cursor in [
-            Cursor::Keys((1 << WALK_BITS) - 1),
-            Cursor::Entries(0, 0),
-            Cursor::Entries(3, (1 << SET_BITS) - 1),
-            Cursor::Rows(0, 0),
-            Cursor::Rows(19, u32::MAX),
-        ] {
-            assert_eq!(Cursor::from_number(cursor.number()), cursor);
-            assert!(cursor.number() > 0, "{cursor:?}");
-        }
-    }
 }

@@ -43,7 +43,7 @@ impl Namespace {
 }
 
 /// Where a table is: database, namespace, number.
-pub type Place = (i32, Vec<u8>, usize);
+type TablePlace = (i32, Vec<u8>, usize);
 
 /// The namespaces of one database.
 type Namespaces = BTreeMap<Vec<u8>, Namespace>;
@@ -57,7 +57,7 @@ pub struct Catalog {
     /// Whether rows of new tables come in a great number.
     many: bool,
     /// Tables whose rows came in a great number, and are not listed yet.
-    unlisted: Vec<Place>,
+    unlisted: Vec<TablePlace>,
     /// What a flush left behind, to be given back piece by piece.
     discarded: Vec<Rows>,
     discarded_databases: Vec<Namespaces>,
