@@ -70,6 +70,26 @@ impl Failure {
         Self::new("ERR", sentence)
     }
 
+    /// A fence whose lease is not held with that token; `held` is the token of the tenure that runs, if one does.
+    #[must_use]
+    pub fn stale(lease: &[u8], held: Option<i64>, got: i64) -> Self {
+        let lease = quoted(lease);
+        match held {
+            Some(held) => Self::new(
+                "STALE",
+                format_args!(
+                    "fence on lease {lease}: expected {held}, the token of the tenure that runs, got {got}"
+                ),
+            ),
+            None => Self::new(
+                "STALE",
+                format_args!(
+                    "fence on lease {lease}: expected a tenure that runs, with the token {got}, found none"
+                ),
+            ),
+        }
+    }
+
     /// A foreign value at a key; the wording is the server's own.
     #[must_use]
     pub fn wrong_type() -> Self {

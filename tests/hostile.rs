@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use miroir::commands;
 use miroir::schema::{Index, Origin, Shape, TABLES};
-use miroir::server::register::{Argument, Keys, Kind, Repeated};
+use miroir::server::command::{Argument, Keys, Kind, Repeated};
 use redis::Value;
 use support::{Client, Server};
 

@@ -8,35 +8,40 @@ use support::Server;
 
 /// Name, arity, flags, first and last key of every command, as the contract makes one expect them.
 const EXPECTED: &[(&str, i64, &[&str], i64, i64)] = &[
-    ("miroir.put", -4, WRITE_FAST, 1, 1),
-    ("miroir.patch", -4, WRITE_FAST, 1, 1),
+    ("miroir.put", -4, FENCED_FAST, 1, 1),
+    ("miroir.patch", -4, FENCED_FAST, 1, 1),
     ("miroir.get", -2, READ_FAST, 1, 1),
-    ("miroir.del", -2, &["write"], 1, -1),
-    ("miroir.touch", -2, WRITE_FAST, 1, 1),
+    ("miroir.del", -2, FENCED_SHRINK, 1, -1),
+    ("miroir.touch", -2, FENCED_FAST, 1, 1),
     ("miroir.list", -2, &["readonly"], 1, 1),
     ("miroir.count", -2, &["readonly"], 1, 1),
-    ("miroir.prune", -4, &["write"], 1, 1),
-    ("miroir.task.status", -3, WRITE_FAST, 1, 1),
-    ("miroir.task.node", -3, WRITE_FAST, 1, 1),
-    ("miroir.alias.flip", -3, WRITE_FAST, 1, 1),
+    ("miroir.prune", -4, FENCED_SHRINK, 1, 1),
+    ("miroir.task.status", -3, FENCED_FAST, 1, 1),
+    ("miroir.task.node", -3, FENCED_FAST, 1, 1),
+    ("miroir.alias.flip", -3, FENCED_FAST, 1, 1),
     ("miroir.lease.acquire", 4, WRITE_FAST, 1, 1),
     ("miroir.lease.renew", -4, WRITE_FAST, 1, 1),
     ("miroir.lease.release", -3, &["write", "fast"], 1, 1),
     ("miroir.lease.get", 2, READ_FAST, 1, 1),
-    ("miroir.canary.record", -5, WRITE_FAST, 1, 1),
+    ("miroir.canary.record", -5, FENCED_FAST, 1, 1),
     ("miroir.canary.runs", -2, &["readonly"], 1, 1),
-    ("miroir.cdc.push", -5, WRITE_FAST, 1, 1),
-    ("miroir.cdc.pop", -2, &["write", "fast"], 1, 1),
+    ("miroir.cdc.push", -5, FENCED_FAST, 1, 1),
+    ("miroir.cdc.pop", -2, FENCED_SHRINK_FAST, 1, 1),
     ("miroir.cdc.peek", -2, &["readonly"], 1, 1),
-    ("miroir.cdc.ack", 3, &["write", "fast"], 1, 1),
-    ("miroir.cdc.trim", 4, &["write"], 1, 1),
+    ("miroir.cdc.ack", -3, FENCED_SHRINK_FAST, 1, 1),
+    ("miroir.cdc.trim", -4, FENCED_SHRINK, 1, 1),
     ("miroir.cdc.stat", 2, READ_FAST, 1, 1),
-    ("miroir.cursor.advance", -3, WRITE_FAST, 1, 1),
+    ("miroir.cursor.advance", -3, FENCED_FAST, 1, 1),
     ("miroir.memory", -2, &["readonly"], 0, 0),
     ("miroir.audit", -3, &["readonly"], 0, 0),
 ];
 const WRITE_FAST: &[&str] = &["write", "denyoom", "fast"];
 const READ_FAST: &[&str] = &["readonly", "fast"];
+/// A fence names a second key, whose place the server has to ask for.
+const FENCED: &[&str] = &["write", "denyoom", "movablekeys"];
+const FENCED_FAST: &[&str] = &["write", "denyoom", "fast", "movablekeys"];
+const FENCED_SHRINK: &[&str] = &["write", "movablekeys"];
+const FENCED_SHRINK_FAST: &[&str] = &["write", "fast", "movablekeys"];
 
 fn items(value: &Value) -> &[Value] {
     match value {
@@ -74,8 +79,13 @@ fn command_info_is_what_the_contract_makes_one_expect() {
         }
         assert_eq!((&info[3], &info[4]), (&Value::Int(*first), &Value::Int(*last)), "keys of {name}");
         let specs = items(&info[8]);
-        assert_eq!(specs.len(), usize::from(*first > 0), "key specifications of {name}");
-        for spec in specs {
+        let is_fenced = flags.contains(&"movablekeys");
+        assert_eq!(
+            specs.len(),
+            usize::from(*first > 0) + usize::from(is_fenced),
+            "key specifications of {name}"
+        );
+        for spec in specs.iter().take(1) {
             let spec: Vec<String> = items(entry(spec, "flags").unwrap()).iter().map(text).collect();
             let reads = spec.iter().any(|flag| flag == "RO");
             assert_eq!(reads, flags.contains(&"readonly"), "key flags of {name}: {spec:?}");
@@ -135,6 +145,15 @@ fn the_keys_of_real_calls_are_found() {
         ("MIROIR.CDC.TRIM m:cdc:overflow:k BUDGET 2", "[m:cdc:overflow:k]"),
         ("MIROIR.CDC.STAT m:cdc:overflow:k", "[m:cdc:overflow:k]"),
         ("MIROIR.CURSOR.ADVANCE m:cdc_cursor:k:i 2", "[m:cdc_cursor:k:i]"),
+        ("MIROIR.PUT m:tasks:a NX FENCE m:lease:l 1 error FENCE", "[m:tasks:a, m:lease:l]"),
+        ("MIROIR.PUT m:tasks:a error FENCE index_uid m", "[m:tasks:a]"),
+        ("MIROIR.DEL m:tasks:a m:jobs:b FENCE m:lease:l 1", "[m:tasks:a, m:jobs:b, m:lease:l]"),
+        ("MIROIR.TASK.NODE m:tasks:a FENCE UID 1 FENCE m:lease:l 1", "[m:tasks:a, m:lease:l]"),
+        ("MIROIR.ALIAS.FLIP m:aliases:a TARGETS 2 FENCE y FENCE m:lease:l 1", "[m:aliases:a, m:lease:l]"),
+        (
+            "MIROIR.CDC.PUSH m:cdc:overflow:k BUDGET 9 FENCE m:lease:l 1 FENCE b",
+            "[m:cdc:overflow:k, m:lease:l]",
+        ),
     ] {
         assert_eq!(client.ask(&format!("COMMAND GETKEYS {line}")), keys, "{line}");
     }

@@ -1,15 +1,16 @@
 //! MIROIR.ALIAS.*: what an alias stands for.
 
 use super::arguments::Arguments;
-use super::syntax::{COUNT, KEY};
+use super::fence::guarded;
+use super::syntax::{COUNT, FENCE, KEY};
 use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::{alias, row};
 use crate::schema::json::{self, Form};
 use crate::schema::value::integer;
+use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, Reply};
 use crate::store::rows;
 
@@ -20,7 +21,7 @@ const MOST_TARGETS: i64 = 10_000;
 /// MIROIR.ALIAS.FLIP.
 pub const FLIP: Command = Command {
     name: "MIROIR.ALIAS.FLIP",
-    entry: entry(flip),
+    entry: entry(|context, arguments| guarded(context, &FLIP, arguments, flip)),
     summary: "Points an alias to another index, or to other indexes, and remembers what it stood for.",
     complexity: "O(H + T), H the length of the history, T the number of targets.",
     since: "0.1.0",
@@ -37,7 +38,7 @@ pub const FLIP: Command = Command {
                     "targets",
                     Kind::Block(&[
                         Argument::new("numtargets", Kind::Integer),
-                        Argument::new("uid", Kind::String).repeated(Repeated::Plain),
+                        Argument::new("uid", Kind::String).repeated(Repeated::Counted),
                     ]),
                 )
                 .behind("TARGETS"),
@@ -45,6 +46,7 @@ pub const FLIP: Command = Command {
         ),
         COUNT.behind("RETAIN").optional(),
         Argument::new("version", Kind::Integer).behind("IFVERSION").optional(),
+        FENCE,
     ],
     reply: "The new version, `0` if the version is not the one of IFVERSION, `-2` no such alias.",
 };
@@ -67,7 +69,7 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         } else if if_version.is_none() && arguments.take_word("IFVERSION") {
             if_version = Some(arguments.integer("IFVERSION", 0..=i64::MAX)?);
         } else {
-            return arguments.unexpected("RETAIN count|IFVERSION version");
+            return arguments.unexpected("RETAIN count|IFVERSION version|FENCE lease-key token");
         }
     }
 

@@ -1,15 +1,16 @@
 //! MIROIR.CANARY.*: the bounded history of a canary's runs.
 
 use super::arguments::Arguments;
-use super::syntax::{COUNT, KEY, MILLISECONDS};
+use super::fence::guarded;
+use super::syntax::{COUNT, FENCE, KEY, MILLISECONDS};
 use super::target;
 use crate::errors::Outcome;
 use crate::rules::runs::MAX_RAN_AT;
 use crate::schema::json;
 use crate::schema::value::integer;
+use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::{Arg, Context, KeyType, Reply};
 use crate::store::runs::{self, Run, STATUSES};
 
@@ -20,7 +21,7 @@ const DEFAULT_KEEP: i64 = 100;
 /// MIROIR.CANARY.RECORD.
 pub const RECORD: Command = Command {
     name: "MIROIR.CANARY.RECORD",
-    entry: entry(record),
+    entry: entry(|context, arguments| guarded(context, &RECORD, arguments, record)),
     summary: "Adds a run to a canary's history and trims the history.",
     complexity: "O(log N + T), N the number of runs held, T the number trimmed.",
     since: "0.1.0",
@@ -35,12 +36,13 @@ pub const RECORD: Command = Command {
         Argument::new("json", Kind::String).behind("ASSERTIONS").optional(),
         COUNT.behind("KEEP").optional(),
         MILLISECONDS.behind("MAXAGE").optional(),
+        FENCE,
     ],
     reply: "`[kept, trimmed]`: how many runs are held now, and how many left.",
 };
 
 fn record(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
-    const OPTIONS: &str = "ASSERTIONS json|KEEP count|MAXAGE milliseconds";
+    const OPTIONS: &str = "ASSERTIONS json|KEEP count|MAXAGE milliseconds|FENCE lease-key token";
     let mut arguments = Arguments::new(arguments);
     let target = target::of(context, arguments.next("key")?, TABLE)?;
     let ran_at = arguments.integer("ran_at", 0..=MAX_RAN_AT)?;

@@ -9,8 +9,8 @@ use crate::catalog;
 use crate::errors::{Failure, Outcome};
 use crate::keyspace;
 use crate::server::alloc;
+use crate::server::command::{Access, Argument, Command, Keys, Kind};
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, Keys, Kind};
 use crate::server::{Arg, Context, Reply};
 
 /// How many rows a table MEMORY asks the server about by default.

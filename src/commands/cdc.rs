@@ -1,12 +1,13 @@
 //! MIROIR.CDC.*: overflow buffers with exact byte accounting.
 
 use super::arguments::Arguments;
-use super::syntax::{COUNT, KEY};
+use super::fence::guarded;
+use super::syntax::{COUNT, FENCE, KEY};
 use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::budget::Batch;
+use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, Reply};
 use crate::store::buffers::{Buffer, TABLE};
 
@@ -20,7 +21,7 @@ fn buffer<'a>(context: &'a Context<'a>, key: Arg<'a>) -> Outcome<Buffer<'a>> {
 /// MIROIR.CDC.PUSH.
 pub const PUSH: Command = Command {
     name: "MIROIR.CDC.PUSH",
-    entry: entry(push),
+    entry: entry(|context, arguments| guarded(context, &PUSH, arguments, push)),
     summary: "Adds events to an overflow buffer within a budget of bytes.",
     complexity: "O(E + D), E the number of events, D the number dropped.",
     since: "0.1.0",
@@ -33,6 +34,7 @@ pub const PUSH: Command = Command {
         Argument::new("policy", Kind::OneOf(&[Argument::word("drop-oldest"), Argument::word("reject")]))
             .behind("POLICY")
             .optional(),
+        FENCE,
         Argument::new("event", Kind::String).repeated(Repeated::Plain),
     ],
     reply:
@@ -46,14 +48,6 @@ fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     arguments.expect_word("BUDGET")?;
     let budget = arguments.integer("BUDGET", 0..=i64::MAX)?;
     let reject = arguments.take_word("POLICY") && arguments.word_of("POLICY", POLICIES)? == "reject";
-    // Taken for an event it would be stored, and the client would believe itself protected.
-    if arguments.take_word("FENCE") {
-        return Err(Failure::argument(
-            "option",
-            "no fence, which this version does not check",
-            Some(b"FENCE"),
-        ));
-    }
     let events = arguments.rest();
     if events.is_empty() {
         return Err(Failure::argument("event", "one event or more", None));
@@ -86,14 +80,14 @@ fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.CDC.POP.
 pub const POP: Command = Command {
     name: "MIROIR.CDC.POP",
-    entry: entry(pop),
+    entry: entry(|context, arguments| guarded(context, &POP, arguments, pop)),
     summary: "Takes the oldest events out of an overflow buffer.",
     complexity: "O(E), E the number of events taken.",
     since: "0.1.0",
     access: Access::Shrink,
     fast: true,
     keys: Keys::First(KeyUse::ReadDelete),
-    arguments: &[KEY, COUNT.behind("COUNT").optional(), BYTES.behind("MAXBYTES").optional()],
+    arguments: &[KEY, COUNT.behind("COUNT").optional(), BYTES.behind("MAXBYTES").optional(), FENCE],
     reply: "An array of events, oldest first.",
 };
 
@@ -131,14 +125,14 @@ fn peek(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.CDC.ACK.
 pub const ACK: Command = Command {
     name: "MIROIR.CDC.ACK",
-    entry: entry(ack),
+    entry: entry(|context, arguments| guarded(context, &ACK, arguments, ack)),
     summary: "Removes the events of an overflow buffer up to a number.",
     complexity: "O(E), E the number of events removed.",
     since: "0.1.0",
     access: Access::Shrink,
     fast: true,
     keys: Keys::First(KeyUse::Delete),
-    arguments: &[KEY, Argument::new("seq", Kind::Integer)],
+    arguments: &[KEY, Argument::new("seq", Kind::Integer), FENCE],
     reply: "How many events were removed.",
 };
 
@@ -153,14 +147,14 @@ fn ack(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.CDC.TRIM.
 pub const TRIM: Command = Command {
     name: "MIROIR.CDC.TRIM",
-    entry: entry(trim),
+    entry: entry(|context, arguments| guarded(context, &TRIM, arguments, trim)),
     summary: "Drops the oldest events of an overflow buffer until it keeps a budget; 0 empties it.",
     complexity: "O(D), D the number of events dropped.",
     since: "0.1.0",
     access: Access::Shrink,
     fast: false,
     keys: Keys::First(KeyUse::Delete),
-    arguments: &[KEY, BYTES.behind("BUDGET")],
+    arguments: &[KEY, BYTES.behind("BUDGET"), FENCE],
     reply: "`[dropped, dropped_bytes]`.",
 };
 

@@ -1,14 +1,15 @@
 //! MIROIR.CURSOR.*: how far a sink has come in the events of an index.
 
 use super::arguments::Arguments;
-use super::syntax::KEY;
+use super::fence::guarded;
+use super::syntax::{FENCE, KEY};
 use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::row::{self, Circumstances, Given, Life, Plan};
 use crate::schema::value::integer;
+use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::{Arg, Context, Reply};
 use crate::store::rows;
 
@@ -18,7 +19,7 @@ const FIELD: &str = "last_event_seq";
 /// MIROIR.CURSOR.ADVANCE.
 pub const ADVANCE: Command = Command {
     name: "MIROIR.CURSOR.ADVANCE",
-    entry: entry(advance),
+    entry: entry(|context, arguments| guarded(context, &ADVANCE, arguments, advance)),
     summary: "Moves a cursor forward; one that is missing stands at 0.",
     complexity: "O(F), F the number of fields of the cursor.",
     since: "0.1.0",
@@ -29,6 +30,7 @@ pub const ADVANCE: Command = Command {
         KEY,
         Argument::new("seq", Kind::Integer),
         Argument::new("old", Kind::Integer).behind("IFSEQ").optional(),
+        FENCE,
     ],
     reply:
         "`[1, seq]` advanced, `[0, current]` refused: it would not go forward, or does not stand at IFSEQ.",

@@ -4,8 +4,8 @@ use super::arguments::Arguments;
 use crate::catalog::{self, facts::Facts, read};
 use crate::errors::{Failure, Outcome};
 use crate::keyspace;
+use crate::server::command::{Access, Argument, Command, Keys, Kind};
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, Keys, Kind};
 use crate::server::{Arg, Context, Reply};
 
 /// MIROIR.DEBUG.

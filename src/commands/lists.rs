@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::arguments::Arguments;
-use super::syntax::{COUNT as HOW_MANY, TABLE_KEY};
+use super::fence::guarded;
+use super::syntax::{COUNT as HOW_MANY, FENCE, TABLE_KEY};
 use super::target;
 use crate::catalog::lists::Position;
 use crate::catalog::select::{Filter, Selection};
@@ -12,8 +13,8 @@ use crate::catalog::{self, rebuild};
 use crate::errors::{Failure, Outcome};
 use crate::keyspace::Address;
 use crate::schema::{Kind as FieldKind, Order, Table};
+use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, Reply};
 use crate::store::rows;
 
@@ -209,7 +210,7 @@ fn count(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.PRUNE.
 pub const PRUNE: Command = Command {
     name: "MIROIR.PRUNE",
-    entry: entry(prune),
+    entry: entry(|context, arguments| guarded(context, &PRUNE, arguments, prune)),
     summary: "Deletes the oldest rows that have come to an end: tasks by created_at, jobs by finished_at.",
     complexity: "O(M log N), N the number of rows of the table and M those deleted.",
     since: "0.1.0",
@@ -220,12 +221,13 @@ pub const PRUNE: Command = Command {
         TABLE_KEY,
         Argument::new("unix-time-milliseconds", Kind::Time).behind("BEFORE"),
         HOW_MANY.behind("LIMIT").optional(),
+        FENCE,
     ],
     reply: "The number of rows that were deleted.",
 };
 
 fn prune(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
-    const OPTIONS: &str = "BEFORE unix-time-milliseconds|LIMIT count";
+    const OPTIONS: &str = "BEFORE unix-time-milliseconds|LIMIT count|FENCE lease-key token";
     let mut arguments = Arguments::new(arguments);
     let key = arguments.next("table-key")?;
     let address = target::table(context, key)?;

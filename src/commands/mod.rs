@@ -8,6 +8,7 @@ mod cdc;
 mod cursors;
 #[cfg(feature = "debug-command")]
 mod debug;
+mod fence;
 pub mod info;
 mod leases;
 mod lists;
@@ -17,7 +18,7 @@ pub mod syntax;
 mod target;
 mod tasks;
 
-use crate::server::register::Command;
+use crate::server::command::Command;
 
 /// Commands that belong together, under the title that the reference gives them.
 pub struct Family {

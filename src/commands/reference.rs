@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{syntax, FAMILIES};
-use crate::server::register::{Access, Command};
+use crate::server::command::{Access, Command};
 
 /// The page as a whole. It is kept in the repository; `make lint` compares the two.
 #[must_use]

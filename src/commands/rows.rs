@@ -1,15 +1,16 @@
 //! MIROIR.PUT, PATCH, GET, DEL and TOUCH: rows of every table.
 
 use super::arguments::Arguments;
-use super::syntax::{KEY, MILLISECONDS};
+use super::fence::guarded;
+use super::syntax::{FENCE, KEY, MILLISECONDS};
 use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::row::{self, Changes, Circumstances, Expiry, Given, Life, Plan, Value};
 use crate::schema::Table;
+use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::{Arg, Context, KeyType, Reply, Words};
 use crate::store::{rows, Target};
 
@@ -22,7 +23,7 @@ const FIELDS: Argument = Argument::new(
 /// MIROIR.PUT.
 pub const PUT: Command = Command {
     name: "MIROIR.PUT",
-    entry: entry(put),
+    entry: entry(|context, arguments| guarded(context, &PUT, arguments, put)),
     summary: "Writes a whole row and its index entries.",
     complexity: "O(F), F the number of fields of the row.",
     since: "0.1.0",
@@ -40,6 +41,7 @@ pub const PUT: Command = Command {
             ]),
         )
         .optional(),
+        FENCE,
         FIELDS,
     ],
     reply: "`1` created, `2` replaced, `0` refused: NX or XX is not met, a version or sequence would go backward, \
@@ -84,14 +86,14 @@ fn put(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.PATCH.
 pub const PATCH: Command = Command {
     name: "MIROIR.PATCH",
-    entry: entry(patch),
+    entry: entry(|context, arguments| guarded(context, &PATCH, arguments, patch)),
     summary: "Changes some fields of a row. An empty value removes an optional field.",
     complexity: "O(F), F the number of fields of the row.",
     since: "0.1.0",
     access: Access::Write,
     fast: true,
     keys: Keys::First(KeyUse::Update),
-    arguments: &[KEY, FIELDS],
+    arguments: &[KEY, FENCE, FIELDS],
     reply: "`1` changed, `0` refused: a version or sequence would go backward, a task would make an illegal \
             transition, a revocation would be taken back; `-2` no such row.",
 };
@@ -151,14 +153,14 @@ fn get(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.DEL.
 pub const DEL: Command = Command {
     name: "MIROIR.DEL",
-    entry: entry(del),
+    entry: entry(|context, arguments| guarded(context, &DEL, arguments, del)),
     summary: "Deletes rows with their index entries; a canary with its runs.",
     complexity: "O(N), N the number of fields and runs deleted.",
     since: "0.1.0",
     access: Access::Shrink,
     fast: false,
     keys: Keys::All(KeyUse::Delete),
-    arguments: &[KEY.repeated(Repeated::Plain)],
+    arguments: &[KEY.repeated(Repeated::Plain), FENCE],
     reply: "The number of rows that were deleted.",
 };
 
@@ -178,14 +180,14 @@ fn del(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.TOUCH.
 pub const TOUCH: Command = Command {
     name: "MIROIR.TOUCH",
-    entry: entry(touch),
+    entry: entry(|context, arguments| guarded(context, &TOUCH, arguments, touch)),
     summary: "Prolongs the life of a row in a table whose rows expire.",
     complexity: "O(F), F the number of fields of the row.",
     since: "0.1.0",
     access: Access::Write,
     fast: true,
     keys: Keys::First(KeyUse::Update),
-    arguments: &[KEY, MILLISECONDS.behind("PX").optional()],
+    arguments: &[KEY, MILLISECONDS.behind("PX").optional(), FENCE],
     reply: "`1` prolonged, `0` refused: the admin session is revoked; `-2` no such row.",
 };
 
@@ -230,6 +232,9 @@ fn circumstances<'a>(context: &Context<'_>, target: &Target<'a>) -> Circumstance
 
 /// Sorts pairs of names and values by the fields of the table.
 fn fields<'a>(table: &'static Table, pairs: &[Arg<'a>]) -> Outcome<Given<'a>> {
+    if pairs.is_empty() {
+        return Err(Failure::argument("field", "a field and its value", None));
+    }
     let mut given: Given<'a> = vec![None; table.fields.len()];
     for pair in pairs.chunks(2) {
         let name = pair[0].bytes();
@@ -249,7 +254,8 @@ fn fields<'a>(table: &'static Table, pairs: &[Arg<'a>]) -> Outcome<Given<'a>> {
 fn no_field(table: &Table, name: &[u8]) -> Failure {
     const OPTIONS: &[&str] = &["NX", "XX", "PX", "PXAT", "FENCE"];
     if OPTIONS.iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes())) {
-        let expected = "a field; of options at most one of NX|XX and one of PX|PXAT, before the fields";
+        let expected =
+            "a field; of options at most one of NX|XX, one of PX|PXAT and one FENCE, before the fields";
         return Failure::argument("option", expected, Some(name));
     }
     Failure::unknown_field(table.name, &table.field_names(), name)

@@ -1,6 +1,8 @@
 //! Arguments that several commands share, and how a command's syntax is written down.
 
-use crate::server::register::{Argument, Command, Kind, Repeated};
+use crate::server::command::{Argument, Command, Kind, Repeated};
+
+pub use super::fence::FENCE;
 
 /// The key of a row or of a structure.
 pub const KEY: Argument = Argument::new("key", Kind::Key);
@@ -27,7 +29,7 @@ fn argument(argument: &Argument) -> String {
         Kind::Word => String::new(),
         Kind::OneOf(choices) => list(choices, " | "),
         Kind::Block(parts) => list(parts, " "),
-        Kind::Key | Kind::String | Kind::Integer | Kind::Time => argument.name.to_owned(),
+        Kind::Key | Kind::OptionKey | Kind::String | Kind::Integer | Kind::Time => argument.name.to_owned(),
     };
     let once = match argument.token {
         Some(token) if value.is_empty() => token.to_owned(),
@@ -36,7 +38,7 @@ fn argument(argument: &Argument) -> String {
     };
     let all = match argument.repeated {
         Repeated::No => once,
-        Repeated::Plain => format!("{once} [{value} ...]"),
+        Repeated::Plain | Repeated::Counted => format!("{once} [{value} ...]"),
         Repeated::WithToken => format!("{once} [{once} ...]"),
     };
     match (&argument.kind, argument.optional) {

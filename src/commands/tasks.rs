@@ -1,15 +1,16 @@
 //! MIROIR.TASK.*: the life of a task.
 
 use super::arguments::Arguments;
-use super::syntax::KEY;
+use super::fence::guarded;
+use super::syntax::{FENCE, KEY};
 use super::target;
 use crate::errors::{Failure, Outcome};
 use crate::rules::{row, task};
 use crate::schema::json::{self, Entries, Form};
 use crate::schema::tables::TASK_STATUSES;
+use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
-use crate::server::register::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::{Arg, Context, Reply};
 use crate::store::rows;
 
@@ -18,7 +19,7 @@ const TABLE: &str = "tasks";
 /// MIROIR.TASK.STATUS.
 pub const STATUS: Command = Command {
     name: "MIROIR.TASK.STATUS",
-    entry: entry(status),
+    entry: entry(|context, arguments| guarded(context, &STATUS, arguments, status)),
     summary: "Moves a task to a status and dates the move.",
     complexity: "O(F), F the number of fields of the task.",
     since: "0.1.0",
@@ -29,6 +30,7 @@ pub const STATUS: Command = Command {
         KEY,
         Argument::new("status", Kind::String),
         Argument::new("text", Kind::String).behind("ERROR").optional(),
+        FENCE,
     ],
     reply:
         "`1` the task is in that status, `0` refused: it would be an illegal transition; `-2` no such task.",
@@ -72,7 +74,7 @@ fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.TASK.NODE.
 pub const NODE: Command = Command {
     name: "MIROIR.TASK.NODE",
-    entry: entry(node),
+    entry: entry(|context, arguments| guarded(context, &NODE, arguments, node)),
     summary: "Sets one node's entry in node_tasks, in node_errors, or in both.",
     complexity: "O(F + N), F the number of fields of the task, N the number of its nodes.",
     since: "0.1.0",
@@ -84,6 +86,7 @@ pub const NODE: Command = Command {
         Argument::new("node-id", Kind::String),
         Argument::new("uid", Kind::Integer).behind("UID").optional(),
         Argument::new("text", Kind::String).behind("ERROR").optional(),
+        FENCE,
     ],
     reply: "`1` set, `-2` no such task.",
 };
@@ -99,7 +102,7 @@ fn node(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         } else if error.is_none() && arguments.take_word("ERROR") {
             error = Some(arguments.text("ERROR", max_field_bytes())?);
         } else {
-            return arguments.unexpected("UID n|ERROR text");
+            return arguments.unexpected("UID n|ERROR text|FENCE lease-key token");
         }
     }
     if uid.is_none() && error.is_none() {

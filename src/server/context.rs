@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::ffi::CString;
 use std::marker::PhantomData;
+use std::os::raw::c_int;
 use std::ptr::NonNull;
 
 use redis_module::raw;
 
 use super::clock;
+use super::command::KeyUse;
+use super::register::key_flags;
 
 /// The context of one command or one callback. It lives only as long as that call.
 pub struct Context<'a> {
@@ -48,6 +51,25 @@ impl Context<'_> {
         // SAFETY: the context is live.
         let flags = unsafe { flags(self.as_ptr()) };
         flags & flag as i32 != 0
+    }
+
+    /// Whether the server only wants to know which words of the call are keys. The context is then good for
+    /// [`Context::declare_key`] and for nothing else, and nobody reads a reply.
+    #[must_use]
+    pub fn asks_for_keys(&self) -> bool {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let Some(asks) = (unsafe { raw::RedisModule_IsKeysPositionRequest }) else { return false };
+        // SAFETY: the context is live.
+        unsafe { asks(self.as_ptr()) != 0 }
+    }
+
+    /// Tells that a word of the call is a key; the command's name is word 0.
+    pub fn declare_key(&self, word: usize, usage: KeyUse) {
+        // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+        let Some(declare) = (unsafe { raw::RedisModule_KeyAtPosWithFlags }) else { return };
+        let Ok(word) = c_int::try_from(word) else { return };
+        // SAFETY: the context is live; the server ignores the call unless it has asked.
+        unsafe { declare(self.as_ptr(), word, key_flags(usage) as c_int) };
     }
 
     /// Whether the server is part of a Redis Cluster.

@@ -6,10 +6,11 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use redis_module::raw;
 
+use super::command::Command;
 use super::entry::log_panics;
 use super::events::{self, DatabaseEvent};
 use super::info::{self as about, Info};
-use super::register::{self, Command};
+use super::register;
 use super::{config, Arg, Context};
 
 /// Introduces the module to the server. From here on the server's functions are there. None when the server wants

@@ -6,6 +6,7 @@
 pub mod alloc;
 pub mod call;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod context;
 pub mod entry;

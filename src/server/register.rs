@@ -1,209 +1,13 @@
-//! What the server wants to know of a command, and how it is told.
+//! How the server is told of a command.
 
-use std::ffi::{CString, NulError};
+use std::ffi::{CStr, CString, NulError};
 use std::os::raw::{c_char, c_int};
 
 use redis_module::raw;
 
-use super::entry::Entry;
+use super::command::{Argument, Command, KeyUse, Keys, Kind, Repeated};
 use super::Context;
 use crate::errors::{Failure, Outcome};
-
-/// One command: everything that registration, documentation and access control say about it.
-pub struct Command {
-    /// The name, in upper case.
-    pub name: &'static str,
-    /// The handler behind the C boundary.
-    pub entry: Entry,
-    /// One sentence.
-    pub summary: &'static str,
-    /// The cost, in O() with its letters explained.
-    pub complexity: &'static str,
-    /// The version of the module that brought it.
-    pub since: &'static str,
-    /// What it does to the data.
-    pub access: Access,
-    /// Whether it takes constant or logarithmic time.
-    pub fast: bool,
-    /// Which of its arguments are keys.
-    pub keys: Keys,
-    /// The arguments behind the name, in order.
-    pub arguments: &'static [Argument],
-    /// What it answers.
-    pub reply: &'static str,
-}
-
-/// What a command does to the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Only looks.
-    Read,
-    /// Changes data, and may need more memory: refused when the server has none left.
-    Write,
-    /// Changes data, and only ever gives memory back: allowed when the server has none left.
-    Shrink,
-}
-
-/// Which arguments are keys, and what happens to them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
-    /// None: the command speaks about the node that it is sent to.
-    None,
-    /// The first argument.
-    First(KeyUse),
-    /// Every argument.
-    All(KeyUse),
-}
-
-/// What happens to a key, in the terms of the server's key specifications.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyUse {
-    /// Its value is read and answered.
-    Read,
-    /// Its value is changed, nothing of it answered.
-    Update,
-    /// Its value is changed and answered.
-    ReadUpdate,
-    /// Elements of its value are answered and removed.
-    ReadDelete,
-    /// The key, or elements of it, are removed unseen.
-    Delete,
-}
-
-/// One argument in a command's syntax.
-pub struct Argument {
-    /// The name, as it stands in the syntax.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// The word that introduces it.
-    pub token: Option<&'static str>,
-    /// Whether it may be left out.
-    pub optional: bool,
-    /// Whether it may be repeated.
-    pub repeated: Repeated,
-}
-
-/// Whether an argument may be repeated, and with what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeated {
-    /// It stands once.
-    No,
-    /// It may be repeated, behind one token if it has one.
-    Plain,
-    /// It may be repeated together with its token.
-    WithToken,
-}
-
-/// What an argument is.
-pub enum Kind {
-    /// A key.
-    Key,
-    /// Any string.
-    String,
-    /// A whole number.
-    Integer,
-    /// A point in time in ms since the epoch.
-    Time,
-    /// A word that stands for itself: the token.
-    Word,
-    /// Exactly one of these.
-    OneOf(&'static [Argument]),
-    /// All of these, in order.
-    Block(&'static [Argument]),
-}
-
-impl Argument {
-    /// A required argument that stands once.
-    #[must_use]
-    pub const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, token: None, optional: false, repeated: Repeated::No }
-    }
-
-    /// The word that stands for itself.
-    #[must_use]
-    pub const fn word(token: &'static str) -> Self {
-        Self::new(token, Kind::Word).behind(token)
-    }
-
-    /// The same, introduced by a token.
-    #[must_use]
-    pub const fn behind(self, token: &'static str) -> Self {
-        Self { token: Some(token), ..self }
-    }
-
-    /// The same, which may be left out.
-    #[must_use]
-    pub const fn optional(self) -> Self {
-        Self { optional: true, ..self }
-    }
-
-    /// The same, which may be repeated.
-    #[must_use]
-    pub const fn repeated(self, repeated: Repeated) -> Self {
-        Self { repeated, ..self }
-    }
-
-    /// The fewest words that a required argument takes.
-    fn words(&self) -> i32 {
-        let own = match &self.kind {
-            Kind::Word => return 1,
-            Kind::OneOf(choices) => choices.iter().map(Argument::words).min().unwrap_or(0),
-            Kind::Block(parts) => parts.iter().filter(|part| !part.optional).map(Argument::words).sum(),
-            Kind::Key | Kind::String | Kind::Integer | Kind::Time => 1,
-        };
-        own + i32::from(self.token.is_some())
-    }
-
-    fn is_fixed(&self) -> bool {
-        !self.optional
-            && self.repeated == Repeated::No
-            && match &self.kind {
-                Kind::OneOf(choices) => {
-                    choices.iter().all(|choice| choice.is_fixed() && choice.words() == self.words())
-                }
-                Kind::Block(parts) => parts.iter().all(Argument::is_fixed),
-                _ => true,
-            }
-    }
-}
-
-impl Command {
-    /// The number of words with the name, negative when it is only the least number: the server's arity.
-    #[must_use]
-    pub fn arity(&self) -> i32 {
-        let required = self.arguments.iter().filter(|argument| !argument.optional);
-        let words = 1 + required.map(Argument::words).sum::<i32>();
-        if self.arguments.iter().all(Argument::is_fixed) {
-            words
-        } else {
-            -words
-        }
-    }
-
-    /// The server's flags for the command.
-    #[must_use]
-    pub fn flags(&self) -> String {
-        let access = match self.access {
-            Access::Read => "readonly",
-            Access::Write => "write deny-oom",
-            Access::Shrink => "write",
-        };
-        if self.fast {
-            format!("{access} fast")
-        } else {
-            access.to_owned()
-        }
-    }
-
-    /// The server's access control categories that the command belongs to.
-    #[must_use]
-    pub fn categories(&self) -> String {
-        let access = if self.access == Access::Read { "read" } else { "write" };
-        let speed = if self.fast { "fast" } else { "slow" };
-        format!("{access} {speed}")
-    }
-}
 
 /// Registers a command with all that the server can hold of its description.
 ///
@@ -273,7 +77,8 @@ unsafe fn describe(created: *mut raw::RedisModuleCommand, command: &Command) -> 
         return Ok(raw::REDISMODULE_OK as c_int);
     };
     let mut arena = Arena::default();
-    let mut specs = key_specs(command.keys);
+    let option = command.option_with_key().map(CString::new).transpose()?;
+    let mut specs = key_specs(command.keys, option.as_deref());
     let info = raw::RedisModuleCommandInfo {
         version: &INFO_VERSION,
         summary: arena.text(command.summary)?,
@@ -285,18 +90,13 @@ unsafe fn describe(created: *mut raw::RedisModuleCommand, command: &Command) -> 
         key_specs: specs.as_mut_ptr(),
         args: arena.arguments(command.arguments)?,
     };
-    // SAFETY: the server copies the whole description, which lives in `arena` and `specs` until the end here.
+    // SAFETY: the server copies the whole description, which lives in `arena`, `option` and `specs` until the end here.
     Ok(unsafe { set_info(created, &info) })
 }
 
-/// The key specifications, ended by an entry of zeros.
-fn key_specs(keys: Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
-    let (usage, last) = match keys {
-        Keys::None => return vec![empty_key_spec()],
-        Keys::First(usage) => (usage, 0),
-        Keys::All(usage) => (usage, -1),
-    };
-    let flags = match usage {
+/// A key's use in the server's flags.
+pub(super) fn key_flags(usage: KeyUse) -> u32 {
+    match usage {
         KeyUse::Read => raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS,
         KeyUse::Update => raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_UPDATE,
         KeyUse::ReadUpdate => {
@@ -306,15 +106,41 @@ fn key_specs(keys: Keys) -> Vec<raw::RedisModuleCommandKeySpec> {
             raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_ACCESS | raw::REDISMODULE_CMD_KEY_DELETE
         }
         KeyUse::Delete => raw::REDISMODULE_CMD_KEY_RM | raw::REDISMODULE_CMD_KEY_DELETE,
+    }
+}
+
+/// The key specifications, ended by an entry of zeros. `option` is the word before a key that is an option: it makes the
+/// server ask the command itself for its keys, and the specifications are then only what people are shown.
+fn key_specs(keys: Keys, option: Option<&CStr>) -> Vec<raw::RedisModuleCommandKeySpec> {
+    let (usage, last) = match keys {
+        Keys::None => return vec![empty_key_spec()],
+        Keys::First(usage) => (usage, 0),
+        Keys::All(usage) => (usage, -1),
     };
+    let asked = if option.is_some() { raw::REDISMODULE_CMD_KEY_VARIABLE_FLAGS } else { 0 };
     let mut spec = empty_key_spec();
-    spec.flags = u64::from(flags);
+    spec.flags = u64::from(key_flags(usage) | asked);
     spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX;
     spec.bs.index.pos = 1;
     spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
     spec.fk.range =
         raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 { lastkey: last, keystep: 1, limit: 0 };
-    vec![spec, empty_key_spec()]
+    let mut specs = vec![spec];
+    if let Some(word) = option {
+        let mut spec = empty_key_spec();
+        spec.flags = u64::from(key_flags(KeyUse::Read) | asked);
+        spec.begin_search_type = raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD;
+        spec.bs.keyword = raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 {
+            keyword: word.as_ptr(),
+            startfrom: 2,
+        };
+        spec.find_keys_type = raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE;
+        spec.fk.range =
+            raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 { lastkey: 0, keystep: 1, limit: 0 };
+        specs.push(spec);
+    }
+    specs.push(empty_key_spec());
+    specs
 }
 
 fn empty_key_spec() -> raw::RedisModuleCommandKeySpec {
@@ -363,7 +189,7 @@ impl Arena {
         };
         let none = std::ptr::null_mut();
         let (kind, parts) = match &argument.kind {
-            Kind::Key => (KEY, none),
+            Kind::Key | Kind::OptionKey => (KEY, none),
             Kind::String => (STRING, none),
             Kind::Integer => (INTEGER, none),
             Kind::Time => (TIME, none),
@@ -374,7 +200,7 @@ impl Arena {
         let optional = if argument.optional { raw::REDISMODULE_CMD_ARG_OPTIONAL } else { 0 };
         let repeated = match argument.repeated {
             Repeated::No => 0,
-            Repeated::Plain => raw::REDISMODULE_CMD_ARG_MULTIPLE,
+            Repeated::Plain | Repeated::Counted => raw::REDISMODULE_CMD_ARG_MULTIPLE,
             Repeated::WithToken => {
                 raw::REDISMODULE_CMD_ARG_MULTIPLE | raw::REDISMODULE_CMD_ARG_MULTIPLE_TOKEN
             }
@@ -382,7 +208,11 @@ impl Arena {
         Ok(raw::RedisModuleCommandArg {
             name: self.text(&argument.name.to_lowercase())?,
             type_: kind,
-            key_spec_index: if matches!(argument.kind, Kind::Key) { 0 } else { -1 },
+            key_spec_index: match argument.kind {
+                Kind::Key => 0,
+                Kind::OptionKey => 1,
+                _ => -1,
+            },
             token: argument.token.map_or(Ok(std::ptr::null()), |token| self.text(token))?,
             summary: std::ptr::null(),
             since: std::ptr::null(),
