@@ -83,8 +83,14 @@ mod tests {
     #[test]
     fn every_row_is_found_by_its_id_alone() {
         let (mut rows, mut directory) = (Slab::new(0), Directory::default());
-        let entry =
-            Entry { order: 0, payload: 1, expires_at: None, ended_at: None, values: [ABSENT; MAX_FILTERS] };
+        let entry = Entry {
+            order: 0,
+            payload: 1,
+            expires_at: None,
+            ended_at: None,
+            claim_ends_at: None,
+            values: [ABSENT; MAX_FILTERS],
+        };
         let id = |number: u32| number.to_string().into_bytes();
         for number in 0..20_000 {
             let slot = rows.insert(&id(number), &entry).unwrap();

@@ -38,6 +38,8 @@ pub struct Facts {
     pub true_until: Option<i64>,
     /// What dates it, if it has come to an end.
     pub ended_at: Option<i64>,
+    /// When the claim on it ends, if it is claimed.
+    pub claim_ends_at: Option<i64>,
     /// The values of the table's filter fields.
     pub values: [Option<Vec<u8>>; MAX_FILTERS],
     /// How it is likely to be kept.
@@ -64,6 +66,7 @@ impl Facts {
             expires_at,
             true_until: None,
             ended_at: None,
+            claim_ends_at: None,
             values: Default::default(),
             form: if payload >= LARGE { Form::Large } else { Form::Compact },
         }
@@ -83,6 +86,7 @@ pub struct Gathering<'t> {
     values: [Option<Vec<u8>>; MAX_FILTERS],
     state: Option<Vec<u8>>,
     times: [Option<i64>; 2],
+    claimed_until: Option<i64>,
 }
 
 impl<'t> Gathering<'t> {
@@ -108,6 +112,7 @@ impl<'t> Gathering<'t> {
             values,
             state: None,
             times: [None; 2],
+            claimed_until: None,
         }
     }
 
@@ -130,10 +135,13 @@ impl<'t> Gathering<'t> {
                 self.values[filter] = Some(value.to_vec());
             }
         }
+        if table.state == Some(name) {
+            self.state = Some(value.to_vec());
+        }
+        if table.claim.is_some_and(|claim| claim.until == name) {
+            self.claimed_until = integer(value);
+        }
         if let Some(rule) = &table.prune {
-            if rule.state == name {
-                self.state = Some(value.to_vec());
-            }
             if let Some(time) = rule.times.iter().position(|time| *time == name) {
                 if let Some(place) = self.times.get_mut(time) {
                     *place = integer(value);
@@ -154,6 +162,9 @@ impl<'t> Gathering<'t> {
             // The least number of all stands for no time in the catalog.
             prune::dated(rule, self.state.as_deref(), time).map(|time| time.max(i64::MIN + 1))
         });
+        let claim = self.table.claim.filter(|claim| self.state.as_deref() == Some(claim.running.as_bytes()));
+        // A claim without an end that can be read has none: it counts as the one that ran out first of all.
+        let claim_ends_at = claim.map(|_| self.claimed_until.unwrap_or(0).max(0));
         let form = match () {
             () if self.payload >= LARGE => Form::Large,
             () if self.longest > COMPACT_VALUE || self.fields > COMPACT_FIELDS => Form::Dispersed,
@@ -166,6 +177,7 @@ impl<'t> Gathering<'t> {
             expires_at,
             true_until: None,
             ended_at,
+            claim_ends_at,
             values: self.values,
             form,
         })
@@ -213,6 +225,20 @@ mod tests {
         assert_eq!(gather("jobs", "j", &row).unwrap().ended_at, Some(9));
         assert_eq!(gather("jobs", "j", &row[..3]).unwrap().ended_at, Some(7));
         assert_eq!(gather("jobs", "j", &row[..2]).unwrap().ended_at, None);
+    }
+
+    #[test]
+    fn a_claim_ends_when_the_row_says_so_or_has_ended_long_ago() {
+        let claimed = |fields: &[(&str, &str)]| {
+            let row = [&[("type", "dump"), ("created_at", "7")], fields].concat();
+            gather("jobs", "j", &row).unwrap().claim_ends_at
+        };
+        assert_eq!(claimed(&[("state", "in_progress"), ("claim_expires_at", "9")]), Some(9));
+        assert_eq!(claimed(&[("state", "queued"), ("claim_expires_at", "9")]), None);
+        assert_eq!(claimed(&[("state", "in_progress")]), Some(0));
+        for unreadable in ["", "soon", "-5", "9223372036854775808"] {
+            assert_eq!(claimed(&[("state", "in_progress"), ("claim_expires_at", unreadable)]), Some(0));
+        }
     }
 
     #[test]

@@ -287,7 +287,7 @@ impl Combination {
 }
 
 /// How any row stands to the one in a slot.
-fn by_position(rows: &Slab, direction: Direction, slot: u32) -> impl Fn(u32) -> Ordering + '_ {
+pub(super) fn by_position(rows: &Slab, direction: Direction, slot: u32) -> impl Fn(u32) -> Ordering + '_ {
     let place = Position { order: rows.order(slot), id: rows.id(slot) };
     move |other| direction.compare(Position { order: rows.order(other), id: rows.id(other) }, place)
 }

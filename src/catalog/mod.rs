@@ -5,6 +5,7 @@
 //! anew where nobody could watch; [`check`] looks for differences all the time. The parts below them are pure.
 
 pub mod check;
+pub mod claims;
 pub mod directory;
 pub mod facts;
 pub mod follow;
@@ -68,6 +69,19 @@ impl Catalog {
     #[must_use]
     pub fn rows(&self, database: i32, namespace: &[u8], table: &'static Table) -> Option<&Rows> {
         self.databases.get(&database)?.get(namespace)?.rows.get(&table.number()).map(|rows| &**rows)
+    }
+
+    /// The same, with the claims looked through that have run out at `now`, in ms.
+    pub fn rows_to_claim(
+        &mut self,
+        database: i32,
+        namespace: &[u8],
+        table: &'static Table,
+        now: i64,
+    ) -> Option<&Rows> {
+        let rows = self.databases.get_mut(&database)?.get_mut(namespace)?.rows.get_mut(&table.number())?;
+        rows.lapse(now);
+        Some(rows)
     }
 
     /// Takes over what is known of a row.

@@ -45,21 +45,21 @@ impl<'r> Selection<'r> {
     /// Selects. `now` is the server's time in ms.
     #[must_use]
     pub fn new(rows: &'r Rows, filter: &Filter, now: i64) -> Self {
-        let lists = rows.lists();
-        let numbers = |field: usize, values: &HashSet<Vec<u8>>| {
-            let mut numbers: Vec<Value> =
-                values.iter().filter_map(|value| lists.number(field, value)).collect();
-            numbers.sort_unstable();
-            numbers
-        };
-        let conditions =
-            filter.conditions.iter().map(|(field, values)| (*field, numbers(*field, values))).collect();
-        Self::of(rows, conditions, now)
+        Self::of(rows, conditions(rows, filter), now)
     }
 
     fn of(rows: &'r Rows, conditions: Conditions, now: i64) -> Self {
         let sources = sources(rows, &conditions);
         Self { rows, conditions, sources, now }
+    }
+
+    /// Together with the rows of another list, in the order of LIST, that meet a filter of their own. For
+    /// [`Selection::page`] alone.
+    #[must_use]
+    pub fn and(mut self, list: &'r Ordered, filter: &Filter) -> Self {
+        let conditions = conditions(self.rows, filter);
+        self.sources.push(Source { list, conditions });
+        self
     }
 
     /// How many rows there are. O(lists), and O(rows) of values that are not frequent.
@@ -156,6 +156,17 @@ impl<'r> Selection<'r> {
         let values: Values = self.rows.slab().values(slot);
         conditions.iter().all(|(field, wanted)| wanted.binary_search(&values[*field]).is_ok())
     }
+}
+
+/// A filter in the numbers that a table has for its values.
+fn conditions(rows: &Rows, filter: &Filter) -> Conditions {
+    let numbers = |field: usize, values: &HashSet<Vec<u8>>| {
+        let mut numbers: Vec<Value> =
+            values.iter().filter_map(|value| rows.lists().number(field, value)).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    filter.conditions.iter().map(|(field, values)| (*field, numbers(*field, values))).collect()
 }
 
 /// The lists that hold all wanted rows, each row once.

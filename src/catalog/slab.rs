@@ -44,6 +44,8 @@ struct Chunk {
     expiries: Vec<i64>,
     /// What dates the rows that have come to an end, in ms; empty as long as none has.
     ends: Vec<i64>,
+    /// When the claims on rows end, in ms; empty as long as none is claimed.
+    claims: Vec<i64>,
 }
 
 /// The rows of a table, by the numbers of their slots.
@@ -67,6 +69,8 @@ pub struct Entry {
     pub expires_at: Option<i64>,
     /// What dates it, if it has come to an end.
     pub ended_at: Option<i64>,
+    /// When the claim on it ends in ms, if it is claimed.
+    pub claim_ends_at: Option<i64>,
     /// Its filter values.
     pub values: Values,
 }
@@ -137,6 +141,7 @@ impl Slab {
         self.set_values(slot, entry.values);
         self.set_expiry(slot, entry.expires_at);
         self.set_end(slot, entry.ended_at);
+        self.set_claim(slot, entry.claim_ends_at);
         Some(slot)
     }
 
@@ -144,6 +149,7 @@ impl Slab {
     pub fn remove(&mut self, slot: u32) -> bool {
         self.set_expiry(slot, None);
         self.set_end(slot, None);
+        self.set_claim(slot, None);
         let Some((chunk, index)) = self.chunk_mut(slot) else { return false };
         let Some(core) = chunk.cores.get_mut(index).filter(|core| core.payload > 0) else { return false };
         core.payload = 0;
@@ -186,6 +192,13 @@ impl Slab {
     pub fn ended_at(&self, slot: u32) -> Option<i64> {
         let (chunk, index) = self.chunk(slot)?;
         read_column(&chunk.ends, index)
+    }
+
+    /// When the claim on a row ends in ms, if it is claimed.
+    #[must_use]
+    pub fn claim_ends_at(&self, slot: u32) -> Option<i64> {
+        let (chunk, index) = self.chunk(slot)?;
+        read_column(&chunk.claims, index)
     }
 
     /// The filter values of a row.
@@ -235,6 +248,13 @@ impl Slab {
     pub fn set_end(&mut self, slot: u32, ended_at: Option<i64>) {
         if let Some((chunk, index)) = self.chunk_mut(slot) {
             set_in_column(&mut chunk.ends, index, ended_at);
+        }
+    }
+
+    /// Changes the end of the claim on a row.
+    pub fn set_claim(&mut self, slot: u32, ends_at: Option<i64>) {
+        if let Some((chunk, index)) = self.chunk_mut(slot) {
+            set_in_column(&mut chunk.claims, index, ends_at);
         }
     }
 
@@ -328,7 +348,14 @@ mod tests {
     use super::*;
 
     fn entry(payload: u64) -> Entry {
-        Entry { order: 7, payload, expires_at: None, ended_at: None, values: [1, 2, ABSENT, ABSENT] }
+        Entry {
+            order: 7,
+            payload,
+            expires_at: None,
+            ended_at: None,
+            claim_ends_at: None,
+            values: [1, 2, ABSENT, ABSENT],
+        }
     }
 
     #[test]

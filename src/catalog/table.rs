@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use super::claims::Claims;
 use super::directory::Directory;
 use super::facts::{Facts, Form};
 use super::gathered::Gathered;
@@ -27,6 +28,7 @@ pub struct Rows {
     expiring: BTreeSet<(i64, u32)>,
     /// Rows that have come to an end, by what dates them and by id.
     ended: Ordered,
+    claims: Claims,
     payload: u64,
     /// Rows whose bytes were not counted since they changed.
     uncounted: BTreeSet<u32>,
@@ -79,6 +81,7 @@ impl Rows {
             gathered: gathers.then(Gathered::default),
             expiring: BTreeSet::new(),
             ended: Ordered::default(),
+            claims: Claims::default(),
             payload: 0,
             uncounted: BTreeSet::new(),
             dispersed: Special::default(),
@@ -154,6 +157,7 @@ impl Rows {
             payload: facts.payload,
             expires_at: facts.expires_at,
             ended_at: facts.ended_at,
+            claim_ends_at: facts.claim_ends_at,
             values: self.lists.number_all(&facts.values),
         };
         let slot = self.slab.insert(id, &entry)?;
@@ -173,6 +177,7 @@ impl Rows {
         self.lists.add_to_all(&self.slab, slot);
         self.lists.add(&self.slab, slot, ALL_FIELDS);
         self.list_as_ended(slot);
+        self.claims.add(&self.slab, self.lists.direction(), slot);
     }
 
     /// Lists up to so many of the rows that are not listed yet. Answers whether there are more.
@@ -207,6 +212,7 @@ impl Rows {
             self.slab.set_values(slot, values);
             self.slab.set_order(slot, facts.order);
             self.slab.set_end(slot, facts.ended_at);
+            self.slab.set_claim(slot, facts.claim_ends_at);
             return;
         }
         if self.slab.ended_at(slot) != facts.ended_at {
@@ -214,6 +220,15 @@ impl Rows {
             self.slab.set_end(slot, facts.ended_at);
             self.list_as_ended(slot);
         }
+        // Claims are ordered as the list is: by what the row is ordered by until it changes below.
+        self.claims.remove(&self.slab, self.lists.direction(), slot);
+        self.relist(slot, facts);
+        self.slab.set_claim(slot, facts.claim_ends_at);
+        self.claims.add(&self.slab, self.lists.direction(), slot);
+    }
+
+    /// Brings a row to where it belongs in the lists.
+    fn relist(&mut self, slot: u32, facts: &Facts) {
         let moves = self.slab.order(slot) != facts.order;
         let (old, new) = (self.slab.values(slot), self.lists.number_all(&facts.values));
         let changed = if moves { ALL_FIELDS } else { differences(&old, &new) };
@@ -240,6 +255,7 @@ impl Rows {
             self.lists.remove(&self.slab, slot, ALL_FIELDS);
             self.lists.remove_from_all(&self.slab, slot);
             self.unlist_as_ended(slot);
+            self.claims.remove(&self.slab, self.lists.direction(), slot);
         }
         self.slab.expires_at(slot).into_iter().for_each(|end| {
             self.expiring.remove(&(end, slot));
@@ -272,6 +288,17 @@ impl Rows {
         if self.slab.ended_at(slot).is_some() {
             self.ended.remove(slot, by_end(&self.slab, slot));
         }
+    }
+
+    /// Looks for claims that have run out at `now`.
+    pub fn lapse(&mut self, now: i64) {
+        self.claims.lapse(&self.slab, self.lists.direction(), now);
+    }
+
+    /// The rows that are claimed.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Takes over the bytes of a structure that were counted just now, key and all.
@@ -326,6 +353,7 @@ impl Rows {
         self.slab.order(slot) == facts.order
             && self.slab.expires_at(slot) == facts.expires_at
             && self.slab.ended_at(slot) == facts.ended_at
+            && self.slab.claim_ends_at(slot) == facts.claim_ends_at
             && (!facts.counted || self.slab.payload(slot) == facts.payload)
             && (!self.is_listed()
                 || facts.values.iter().enumerate().take(self.table.filters.len()).all(is_same))

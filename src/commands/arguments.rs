@@ -160,16 +160,16 @@ impl<'a> Arguments<'a> {
         Ok(bytes)
     }
 
-    /// Takes JSON.
+    /// Takes JSON of a form.
     ///
     /// # Errors
-    /// When the argument is missing, no JSON, or longer than `max_bytes`.
-    pub fn json(&mut self, name: &str, max_bytes: usize) -> Outcome<&'a str> {
+    /// When the argument is missing, no such JSON, or longer than `max_bytes`.
+    pub fn json(&mut self, name: &str, form: Form, max_bytes: usize) -> Outcome<&'a str> {
         let text = self.text(name, max_bytes)?;
-        if json::fits(Form::Any, text.as_bytes()) {
+        if json::fits(form, text.as_bytes()) {
             Ok(text)
         } else {
-            Err(Failure::argument(name, Form::Any.expected(), Some(text.as_bytes())))
+            Err(Failure::argument(name, form.expected(), Some(text.as_bytes())))
         }
     }
 

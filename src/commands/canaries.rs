@@ -51,7 +51,7 @@ fn record(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let (mut assertions, mut keep, mut max_age) = (None, None, None);
     while !arguments.is_empty() {
         if assertions.is_none() && arguments.take_word("ASSERTIONS") {
-            assertions = Some(arguments.json("ASSERTIONS", max_field_bytes())?);
+            assertions = Some(arguments.json("ASSERTIONS", json::Form::Any, max_field_bytes())?);
         } else if keep.is_none() && arguments.take_word("KEEP") {
             keep = Some(arguments.integer("KEEP", 1..=i64::MAX)?);
         } else if max_age.is_none() && arguments.take_word("MAXAGE") {

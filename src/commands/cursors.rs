@@ -2,13 +2,13 @@
 
 use super::arguments::Arguments;
 use super::fence::guarded;
+use super::rows::circumstances;
 use super::syntax::{FENCE, KEY};
 use super::target;
 use crate::errors::{Failure, Outcome};
-use crate::rules::row::{self, Circumstances, Given, Life, Plan};
+use crate::rules::row::{self, Given, Life, Plan};
 use crate::schema::value::integer;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
-use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
 use crate::server::{Arg, Context, Reply};
 use crate::store::rows;
@@ -63,12 +63,7 @@ fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if let Some(position) = table.position(FIELD.as_bytes()) {
         given[position] = seq_argument.map(|argument| argument.bytes());
     }
-    let circumstances = Circumstances {
-        table,
-        id: target.id.as_bytes(),
-        now: context.now_ms(),
-        max_field_bytes: max_field_bytes(),
-    };
+    let circumstances = circumstances(context, &target);
     let plan = if row::is_row(table, &stored) {
         row::patch(circumstances, &given, &stored, found.expires_at)?
     } else {

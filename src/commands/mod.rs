@@ -1,5 +1,6 @@
 //! The commands: one table of them all, and a file for each family with its specs and its handlers.
 
+mod admin_sessions;
 mod aliases;
 mod arguments;
 mod canaries;
@@ -9,11 +10,16 @@ mod cursors;
 #[cfg(feature = "debug-command")]
 mod debug;
 mod fence;
+mod idempotency;
 pub mod info;
+mod jobs;
 mod leases;
+mod limits;
 mod lists;
+mod pods;
 pub mod reference;
 mod rows;
+mod scoped_keys;
 pub mod syntax;
 mod target;
 mod tasks;
@@ -45,12 +51,24 @@ pub const FAMILIES: &[Family] = &[
         ],
     },
     Family { title: "Tasks and aliases", commands: &[tasks::STATUS, tasks::NODE, aliases::FLIP] },
+    Family {
+        title: "Idempotency",
+        commands: &[idempotency::BEGIN, idempotency::COMPLETE, idempotency::ABORT],
+    },
+    Family { title: "Jobs", commands: &[jobs::CLAIM, jobs::RENEW, jobs::FINISH, jobs::RECLAIM] },
     Family { title: "Leases", commands: &[leases::ACQUIRE, leases::RENEW, leases::RELEASE, leases::GET] },
     Family { title: "Canary runs", commands: &[canaries::RECORD, canaries::RUNS] },
     Family {
         title: "CDC overflow",
         commands: &[cdc::PUSH, cdc::POP, cdc::PEEK, cdc::ACK, cdc::TRIM, cdc::STAT, cursors::ADVANCE],
     },
+    Family { title: "Limits", commands: &[limits::HIT, limits::CHECK, limits::FAIL, limits::OK] },
+    Family {
+        title: "Scoped keys",
+        commands: &[scoped_keys::ROTATE, scoped_keys::OBSERVE, scoped_keys::READY, scoped_keys::RETIRE],
+    },
+    Family { title: "Pods", commands: &[pods::BEAT, pods::LIVE] },
+    Family { title: "Admin sessions", commands: &[admin_sessions::REVOKE] },
     Family { title: "Accounting and care", commands: &[care::MEMORY, care::AUDIT] },
 ];
 

@@ -221,7 +221,8 @@ fn touch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     Ok(Reply::Integer(1))
 }
 
-fn circumstances<'a>(context: &Context<'_>, target: &Target<'a>) -> Circumstances<'a> {
+/// What is fixed for a write of a row by this command.
+pub fn circumstances<'a>(context: &Context<'_>, target: &Target<'a>) -> Circumstances<'a> {
     Circumstances {
         table: target.address.table,
         id: target.id.as_bytes(),

@@ -52,6 +52,18 @@ pub fn of<'a>(context: &Context<'_>, key: Arg<'a>, table: &str) -> Outcome<Targe
     with_id(key, address)
 }
 
+/// The structure of which a namespace has one.
+///
+/// # Errors
+/// For any other key, and CROSSSLOT in a cluster if the namespace has no hash tag.
+pub fn single<'a>(context: &Context<'_>, key: Arg<'a>, table: &str) -> Outcome<Address<'a>> {
+    let address = keyspace::locate(key.bytes())
+        .filter(|found| found.table.name == table && found.place == Place::Table)
+        .ok_or_else(|| Failure::key(key.bytes(), format_args!("<namespace>:{table}")))?;
+    one_slot(context, &address)?;
+    Ok(address)
+}
+
 fn with_id<'a>(key: Arg<'a>, address: Address<'a>) -> Outcome<Target<'a>> {
     let id = match address.place {
         Place::Row(id) | Place::Reserved(id) | Place::Side(_, id) => id,

@@ -101,6 +101,16 @@ pub fn present<'s>(stored: &Stored<'s>, name: &str) -> Option<&'s [u8]> {
     value_of(stored, name).filter(|value| !value.is_empty())
 }
 
+/// The fields of a row as they are after changes, in no order that matters.
+#[must_use]
+pub fn changed<'s>(stored: &Stored<'s>, changes: &'s Changes<'_>) -> Vec<(&'s [u8], &'s [u8])> {
+    let is_set = |name: &[u8]| changes.set.iter().any(|(field, _)| field.name.to_bytes() == name);
+    let is_gone = |name: &[u8]| changes.remove.iter().any(|gone| gone == name);
+    let stays = stored.iter().copied().filter(|(name, _)| !is_set(name) && !is_gone(name));
+    let set = changes.set.iter().map(|(field, value)| (field.name.to_bytes(), value.bytes()));
+    stays.chain(set).collect()
+}
+
 /// Checks that a value is not longer than a field may be.
 ///
 /// # Errors
@@ -142,6 +152,7 @@ pub fn put<'a>(
             Origin::Key(part) => Some(Value::Made(table.part(id, part).to_vec())),
             Origin::Required => Some(required(table, field, value)?),
             Origin::Optional => value.map(Value::Given),
+            Origin::Kept => value.map(Value::Given).or_else(|| kept(field, stored)),
             Origin::RequiredWhen(other, is) => {
                 let decisive = table.position(other.as_bytes()).and_then(|at| given[at]);
                 match (decisive == Some(is.as_bytes()), value) {
@@ -154,11 +165,7 @@ pub fn put<'a>(
                 Some(value.map_or_else(|| Value::Made(default.as_bytes().to_vec()), Value::Given))
             }
             Origin::Now | Origin::NowEachTime => value.map(Value::Given).or_else(now_text),
-            Origin::NowOnce => value_of(stored, field.name())
-                .filter(|value| field.kind.accepts(value))
-                .map(|value| Value::Made(value.to_vec()))
-                .or(value.map(Value::Given))
-                .or_else(now_text),
+            Origin::NowOnce => kept(field, stored).or(value.map(Value::Given)).or_else(now_text),
             Origin::Expiry => end.map(|end| Value::Made(end.to_string().into_bytes())),
         };
         if let Some(value) = value {
@@ -182,6 +189,12 @@ pub fn put<'a>(
         .map(|(name, _)| name.to_vec())
         .collect();
     Ok(Plan::Write(Changes { set, remove, expiry: end.map_or(Expiry::Never, Expiry::At), in_subset }))
+}
+
+/// What a row has in a field already, if it is a value that the field takes.
+fn kept<'a>(field: &Field, stored: &Stored<'_>) -> Option<Value<'a>> {
+    let value = value_of(stored, field.name()).filter(|value| field.kind.accepts(value));
+    value.map(|value| Value::Made(value.to_vec()))
 }
 
 /// Plans the change of some fields of a row that is there, and whose TTL ends at `expires_at`, if ever.
@@ -383,7 +396,7 @@ fn check_conditions<'v>(
 }
 
 fn may_be_absent(field: &Field) -> bool {
-    matches!(field.origin, Origin::Optional | Origin::RequiredWhen(..))
+    matches!(field.origin, Origin::Optional | Origin::Kept | Origin::RequiredWhen(..))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

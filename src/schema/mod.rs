@@ -34,6 +34,10 @@ pub struct Table {
     pub filters: &'static [&'static str],
     /// What may not happen to a row.
     pub guards: &'static [Guard],
+    /// The field that says what a row is at, for tables whose rows come to an end or can be claimed.
+    pub state: Option<&'static str>,
+    /// How rows are claimed, for tables of work to be done.
+    pub claim: Option<Claim>,
     /// What makes a row old enough to prune, for tables that can be pruned.
     pub prune: Option<Prune>,
     /// A table whose entry of the same id goes when a row is deleted.
@@ -138,12 +142,21 @@ pub enum Guard {
 /// What PRUNE removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prune {
-    /// The field that says what a row is at.
-    pub state: &'static str,
-    /// The values of it that are ends.
+    /// The states that are ends.
     pub terminal: &'static [&'static str],
     /// The times that date a row; the first that it has counts.
     pub times: &'static [&'static str],
+}
+
+/// How a row is claimed by a worker for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The state of a row that waits for a worker.
+    pub waiting: &'static str,
+    /// The state of a row that is claimed.
+    pub running: &'static str,
+    /// The field that holds the end of the claim, in ms.
+    pub until: &'static str,
 }
 
 /// One field of a row.
@@ -168,6 +181,8 @@ pub enum Origin {
     Required,
     /// The client, or it is absent.
     Optional,
+    /// The client, or what the row had before, or it is absent.
+    Kept,
     /// The client, always where another field has a value, and never elsewhere.
     RequiredWhen(&'static str, &'static str),
     /// The client, or this value.

@@ -4,7 +4,7 @@
 
 use super::json::Form;
 use super::value::Kind;
-use super::{Field, Guard, IdForm, Index, Order, Origin, Part, Prune, Shape, Subset, Table};
+use super::{Claim, Field, Guard, IdForm, Index, Order, Origin, Part, Prune, Shape, Subset, Table};
 
 /// How long a session lives after its last use: 15 minutes.
 const SESSION_LIFE_MS: i64 = 900_000;
@@ -34,6 +34,8 @@ const PLAIN: Table = Table {
     lapse_ms: None,
     filters: &[],
     guards: &[],
+    state: None,
+    claim: None,
     prune: None,
     companion: None,
     sides: &[],
@@ -76,11 +78,8 @@ pub static TABLES: &[Table] = &[
         order: Order::Newest("created_at"),
         filters: &["status", "index_uid", "task_type"],
         guards: &[Guard::TaskStatus("status")],
-        prune: Some(Prune {
-            state: "status",
-            terminal: &["succeeded", "failed", "canceled"],
-            times: &["created_at"],
-        }),
+        state: Some("status"),
+        prune: Some(Prune { terminal: &["succeeded", "failed", "canceled"], times: &["created_at"] }),
         ..PLAIN
     },
     Table {
@@ -158,7 +157,7 @@ pub static TABLES: &[Table] = &[
             of_a_claim(c"attempts", Kind::Uint(0), Origin::Default("0")),
             of_a_claim(c"claimed_by", Kind::Text, Origin::Optional),
             of_a_claim(c"claim_expires_at", Kind::Time, Origin::Optional),
-            of_a_claim(c"claim_token", Kind::Uint(0), Origin::Optional),
+            of_a_claim(c"claim_token", Kind::Uint(0), Origin::Kept),
             of_a_claim(c"finished_at", Kind::Time, Origin::Optional),
             field(c"error", Kind::Text, Origin::Optional),
             field(c"parent_job_id", Kind::Text, Origin::Optional),
@@ -167,9 +166,10 @@ pub static TABLES: &[Table] = &[
         ],
         order: Order::Oldest("created_at"),
         filters: &["state", "type", "claimed_by", "parent_job_id"],
-        guards: &[Guard::ReplaceWhile("state", "queued")],
+        guards: &[Guard::ReplaceWhile("state", "queued"), Guard::NeverFalls("claim_token")],
+        state: Some("state"),
+        claim: Some(Claim { waiting: "queued", running: "in_progress", until: "claim_expires_at" }),
         prune: Some(Prune {
-            state: "state",
             terminal: &["completed", "failed"],
             // Rows of pods that write without the module have no finished_at.
             times: &["finished_at", "created_at"],
@@ -297,7 +297,6 @@ pub static TABLES: &[Table] = &[
         segment: "ratelimit:adminlogin",
         lapse_ms: Some(MINUTE_MS),
         shape: Shape::StringOrHash,
-        tagged: false,
         family: "MIROIR.LOGIN.*",
         ..PLAIN
     },
@@ -363,6 +362,14 @@ mod tests {
             assert_eq!(table.expiry_field().is_some(), table.life_ms.is_some(), "{}", table.name);
             assert!(table.filters.iter().all(|name| known(name)), "{}", table.name);
             assert!(table.order.field().is_none_or(known), "{}", table.name);
+            assert!(table.state.is_none_or(known), "{}", table.name);
+            assert_eq!(
+                table.state.is_some(),
+                table.prune.is_some() || table.claim.is_some(),
+                "{}",
+                table.name
+            );
+            assert!(table.claim.is_none_or(|claim| known(claim.until)), "{}", table.name);
             assert!(table.companion.is_none_or(|name| super::table(name).is_some()), "{}", table.name);
             assert!(table.index == Index::None || table.tagged, "{} keeps two keys", table.name);
             if table.shape == Shape::Row {

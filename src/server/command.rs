@@ -130,6 +130,12 @@ impl Argument {
         Self { token: Some(token), ..self }
     }
 
+    /// The same under another name.
+    #[must_use]
+    pub const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     /// The same, which may be left out.
     #[must_use]
     pub const fn optional(self) -> Self {

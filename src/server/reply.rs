@@ -37,6 +37,11 @@ impl Reply {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
+    /// An array of integers.
+    pub fn integers(numbers: impl IntoIterator<Item = i64>) -> Self {
+        Self::Array(numbers.into_iter().map(Self::Integer).collect())
+    }
+
     /// A map with names as its keys.
     pub fn map<'n>(entries: impl IntoIterator<Item = (&'n str, Reply)>) -> Self {
         Self::Map(entries.into_iter().map(|(name, value)| (Self::bulk(name), value)).collect())

@@ -4,6 +4,9 @@
 pub mod buffers;
 pub mod indexes;
 pub mod leases;
+pub mod limits;
+pub mod observations;
+pub mod pods;
 mod remembered;
 pub mod repair;
 pub mod rows;

@@ -15,14 +15,15 @@ fn facts() -> impl Strategy<Value = Facts> {
         |most: u8| prop_oneof![1 => Just(None), 4 => (0..most).prop_map(|value| Some(vec![b'a' + value]))];
     let form = prop_oneof![8 => Just(Form::Compact), 1 => Just(Form::Dispersed), 1 => Just(Form::Large)];
     let time = |most: i64| proptest::option::weighted(0.3, 0..most);
-    (0i64..8, 1u64..1000, time(100), time(10), value(2), value(12), value(3), form).prop_map(
-        |(order, payload, expires_at, ended_at, first, second, third, form)| Facts {
+    (0i64..8, 1u64..1000, time(100), time(10), time(100), value(2), value(12), value(3), form).prop_map(
+        |(order, payload, expires_at, ended_at, claim_ends_at, first, second, third, form)| Facts {
             order,
             payload,
             counted: true,
             expires_at,
             true_until: None,
             ended_at,
+            claim_ends_at,
             values: [first, second, third, None],
             form,
         },
@@ -60,6 +61,8 @@ proptest! {
                 // Changes come before, while and after the rows are listed.
                 if place > steps.len() / 3 && place % 3 == 0 {
                     rows.list_some(1);
+                    // Claims run out while rows come and go.
+                    rows.lapse(place as i64 % NOW);
                 }
                 let id = id.to_string().into_bytes();
                 match facts {
@@ -71,6 +74,9 @@ proptest! {
                 }
             }
             while rows.list_some(7) {}
+            // A clock that is set back does not bring claims back.
+            rows.lapse(NOW);
+            rows.lapse(NOW - 10);
             let sum = |rows: &[(&Vec<u8>, &Facts)]| rows.iter().map(|(_, facts)| facts.payload).sum::<u64>();
             let living = rows_in_order(table, &model);
             let totals = rows.totals(NOW);
@@ -115,6 +121,19 @@ proptest! {
             let ended: Vec<_> = ended.into_iter().take(count).map(|(_, id)| id).collect();
             prop_assert_eq!(rows.ended_before(7, count, NOW), ended);
 
+            let has_lapsed = |facts: &Facts| facts.claim_ends_at.is_some_and(|end| end <= NOW);
+            let mut lapsed: Vec<_> =
+                model.iter().filter(|(_, facts)| has_lapsed(facts)).map(|(id, facts)| (facts.claim_ends_at, id.clone())).collect();
+            lapsed.sort();
+            let lapsed: Vec<_> = lapsed.into_iter().map(|(_, id)| id).collect();
+            prop_assert_eq!(ids(rows.claims().ended(rows.slab(), NOW).collect()), lapsed);
+            let (mut waiting, anything) = (Filter::default(), Filter::default());
+            waiting.allow(0, b"nothing");
+            let to_claim = Selection::new(&rows, &waiting, NOW).and(rows.claims().lapsed(), &anything);
+            let all = rows_in_order(table, &model).into_iter().filter(|(_, facts)| has_lapsed(facts));
+            let expected: Vec<_> = all.skip(offset / 20).take(count).map(|(id, _)| id.clone()).collect();
+            prop_assert_eq!(ids(to_claim.page(None, offset / 20, count)), expected);
+
             let samples = rows.samples(usize::MAX);
             let picked: usize = samples.iter().map(|sample| sample.picked.len()).sum();
             prop_assert_eq!(picked, model.len());
@@ -122,6 +141,7 @@ proptest! {
 
             model.keys().for_each(|id| assert!(rows.remove(id)));
             prop_assert!(rows.is_empty() && rows.lists().all().is_empty());
+            prop_assert!(rows.claims().lapsed().is_empty() && rows.claims().ended(rows.slab(), i64::MAX).next().is_none());
             prop_assert!((0..3).all(|field| rows.lists().values_of(field).next().is_none()));
         }
     }
