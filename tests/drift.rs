@@ -263,8 +263,7 @@ impl Run {
     fn conclude(&self) {
         let (all, good) = self.tally.values().fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
         println!("{all} operations, {} answered with an error, {} keys evicted", all - good, self.evicted);
-        let idle: Vec<_> = operations::ALL
-            .iter()
+        let idle: Vec<_> = operations::all()
             .filter(|kind| !self.operations.unknown.contains(&kind.name))
             .filter(|kind| self.tally.get(kind.name).is_none_or(|(all, good)| *all > 20 && *good == 0))
             .map(|kind| kind.name)

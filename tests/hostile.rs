@@ -294,7 +294,10 @@ fn anything_goes_in_and_an_error_means_that_nothing_changed() {
             let code = error.code().unwrap_or_default().to_owned();
             let shown: Vec<_> =
                 command.iter().map(|word| String::from_utf8_lossy(&word[..word.len().min(60)])).collect();
-            assert!(["ERR", "WRONGTYPE", "STALE"].contains(&code.as_str()), "seed {seed}: {shown:?}: {error}");
+            assert!(
+                ["ERR", "WRONGTYPE", "STALE"].contains(&code.as_str()),
+                "seed {seed}: {shown:?}: {error}"
+            );
             assert!(!error.to_string().contains("internal"), "seed {seed}: {shown:?}: {error}");
             let after = digest(&mut client);
             let is_same = after == before || expired(&mut client) != expired_before;

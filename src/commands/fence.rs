@@ -43,8 +43,8 @@ pub fn guarded(
     let (before, fence) = arguments.split_at(place);
     let mut fence = Arguments::new(fence);
     fence.expect_word(TOKEN)?;
-    let lease = fence.next("lease-key")?;
-    let token = fence.integer("token", 0..=i64::MAX)?;
+    let lease = fence.next("FENCE lease-key")?;
+    let token = fence.integer("FENCE token", 0..=i64::MAX)?;
     check(context, lease, token)?;
     handler(context, &[before, fence.rest()].concat())
 }

@@ -6,6 +6,9 @@ use miroir::schema::{Field, Guard, IdForm, Kind, Origin, Shape, Table, TABLES};
 
 use super::model::Words;
 
+#[path = "commands.rs"]
+mod commands;
+
 pub const NAMESPACES: [&str; 3] = ["miroir", "eu:prod", "{tag}x"];
 pub const DATABASES: usize = 3;
 
@@ -87,57 +90,13 @@ const fn rarely(name: &'static str, make: Maker) -> Operation {
     Operation { name, weight: 3, make }
 }
 
-pub static ALL: &[Operation] = &[
-    often("PUT", |o| vec![o.put()]),
-    often("PATCH", |o| vec![o.patch()]),
-    sometimes("DEL by the module", |o| {
-        vec![["MIROIR.DEL".into()].into_iter().chain(o.row_keys(3)).collect()]
-    }),
-    sometimes("TOUCH", |o| {
-        let tables: Vec<_> = TABLES.iter().filter(|table| table.life_ms.is_some()).collect();
-        let table = o.one(&tables);
-        let life = o.life();
-        vec![words!["MIROIR.TOUCH", o.key_of(table), "PX", life]]
-    }),
-    sometimes("TASK.STATUS", |o| {
-        let status = o.text(&["processing", "succeeded", "failed", "canceled"]);
-        vec![words!["MIROIR.TASK.STATUS", o.key_in("tasks"), status]]
-    }),
-    sometimes("TASK.NODE", |o| {
-        let (node, uid) = (o.text(&["n1", "n2"]), o.number(100));
-        vec![words!["MIROIR.TASK.NODE", o.key_in("tasks"), node, "UID", uid]]
-    }),
-    sometimes("PRUNE", |o| {
-        let table = format!("{}:{}", o.namespace(), o.text(&["tasks", "jobs"]));
-        vec![words!["MIROIR.PRUNE", table, "BEFORE", o.number(20), "LIMIT", o.number(3)]]
-    }),
-    sometimes("ALIAS.FLIP", |o| vec![words!["MIROIR.ALIAS.FLIP", o.key_in("aliases"), o.text(TEXTS)]]),
-    sometimes("LEASE.ACQUIRE", |o| {
-        vec![words!["MIROIR.LEASE.ACQUIRE", o.key_in("leader_lease"), o.text(&["p1", "p2"]), o.life()]]
-    }),
-    sometimes("LEASE.RELEASE", |o| {
-        vec![words!["MIROIR.LEASE.RELEASE", o.key_in("leader_lease"), o.text(&["p1", "p2"])]]
-    }),
-    sometimes("CANARY.RECORD", |o| {
-        let (at, status) = (o.number(50), o.text(&["pass", "fail"]));
-        vec![words!["MIROIR.CANARY.RECORD", o.key_in("canary_runs"), at, status, "5", "KEEP", "4"]]
-    }),
-    sometimes("CDC.PUSH", |o| {
-        vec![words!["MIROIR.CDC.PUSH", o.key_in("cdc_overflow"), "BUDGET", "40", o.value(), "event"]]
-    }),
-    sometimes("CDC.POP", |o| vec![words!["MIROIR.CDC.POP", o.key_in("cdc_overflow")]]),
-    sometimes("CDC.TRIM", |o| {
-        vec![words!["MIROIR.CDC.TRIM", o.key_in("cdc_overflow"), "BUDGET", o.number(30)]]
-    }),
-    sometimes("CURSOR.ADVANCE", |o| {
-        vec![words!["MIROIR.CURSOR.ADVANCE", o.key_in("cdc_cursors"), o.number(99)]]
-    }),
-    // Reads between the writes, as each may find what the events before it have left to do.
-    sometimes("LIST", |o| vec![words!["MIROIR.LIST", o.table_key()]]),
-    sometimes("COUNT", |o| vec![words!["MIROIR.COUNT", o.table_key()]]),
-    sometimes("a look from a script", |o| vec![o.look()]),
-    rarely("MEMORY", |o| vec![words!["MIROIR.MEMORY", o.namespace()]]),
-    // Pods without the module.
+/// Every kind of operation.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    commands::COMMANDS.iter().chain(OTHERS)
+}
+
+/// Pods without the module, and administrators.
+static OTHERS: &[Operation] = &[
     often("a whole row, raw", |o| {
         let table = o.row_table();
         vec![o.raw_row(table)]
@@ -340,9 +299,9 @@ impl Operations {
 
     fn choose(&mut self) -> &'static Operation {
         loop {
-            let all: u32 = ALL.iter().map(|operation| operation.weight).sum();
-            let mut place = self.random.u32(..all);
-            let chosen = ALL.iter().find(|operation| {
+            let sum: u32 = all().map(|operation| operation.weight).sum();
+            let mut place = self.random.u32(..sum);
+            let chosen = all().find(|operation| {
                 let found = place < operation.weight;
                 place = place.saturating_sub(operation.weight);
                 found
