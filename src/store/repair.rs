@@ -4,12 +4,10 @@ use super::buffers::Buffer;
 use super::{indexes, Target};
 use crate::errors::Outcome;
 use crate::keyspace::{check_id, Address};
+use crate::rules::backoff::MEMORY_MS;
 use crate::schema::value::integer;
 use crate::schema::Table;
 use crate::server::{Context, Text, Words};
-
-/// How long the backoff of a login outlives itself, in ms: 60 s.
-const BACKOFF_GRACE_MS: i64 = 60_000;
 
 /// Deletes a stub, and the index entries that it may have.
 ///
@@ -33,7 +31,7 @@ pub fn expire(context: &Context<'_>, table: &Table, key: &[u8], end: i64) -> Out
     let field = table.expiry_field();
     let stated = match field {
         Some(field) => value(field.name),
-        None => value(c"next_allowed_at").and_then(|next| next.checked_add(BACKOFF_GRACE_MS)),
+        None => value(c"next_allowed_at").and_then(|next| next.checked_add(MEMORY_MS)),
     };
     let end = stated.filter(|stated| *stated > now).unwrap_or(end);
     if let Some(field) = field {
