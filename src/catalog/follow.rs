@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::facts::Facts;
 use super::volatile::Volatile;
 use super::{heal, read, rebuild, with};
+use crate::errors::Outcome;
 use crate::keyspace::{self, Address, Place};
 use crate::schema::{Index, Table, TABLES};
 use crate::server::events::DatabaseEvent;
@@ -35,8 +37,12 @@ struct Change {
 static VOLATILE: Mutex<Volatile> = Mutex::new(Volatile::new());
 
 static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
+/// Changes that the catalog has taken over, and whose index entries wait for their turn.
+static TO_HEAL: Mutex<Vec<Change>> = Mutex::new(Vec::new());
 /// Whether the next turn of the event loop will work on the changes.
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
+/// Whether a command writes a row of which it tells itself what it is afterwards.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
 static IS_LOADING: AtomicBool = AtomicBool::new(false);
 static IS_LOADING_BESIDE: AtomicBool = AtomicBool::new(false);
 
@@ -56,11 +62,15 @@ pub fn lost(table: &Table) -> (u64, u64) {
 /// How many changes wait to be looked at.
 #[must_use]
 pub fn backlog() -> usize {
-    changes(|changes| changes.len())
+    changes(|changes| changes.len()) + to_heal(|changes| changes.len())
 }
 
 fn changes<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
     act(&mut CHANGES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn to_heal<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
+    act(&mut TO_HEAL.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Follows an event of a key. `address` is what the key names.
@@ -70,6 +80,9 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
     if IS_LOADING_BESIDE.load(Ordering::Relaxed)
         || (address.place == Place::Table && read::id_of(address).is_none())
     {
+        return;
+    }
+    if IS_TOLD.load(Ordering::Relaxed) && matches!(address.place, Place::Row(_)) {
         return;
     }
     if let (Some(_), b"expired" | b"evicted") = (read::id_of(address), event) {
@@ -83,9 +96,16 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
         return;
     }
     let expired = event == b"expired";
-    let change =
-        Change { database: context.database(), key: key.to_vec(), foreign: !call::is_writing(), expired };
-    changes(|changes| note(changes, change));
+    let (database, foreign) = (context.database(), !call::is_writing());
+    changes(|changes| {
+        // A command fires several events of a row and of its index.
+        let is_known = |known: &Change| {
+            known.key == key && (known.database, known.foreign, known.expired) == (database, foreign, expired)
+        };
+        if !changes.iter().rev().take(2).any(is_known) {
+            note(changes, Change { database, key: key.to_vec(), foreign, expired });
+        }
+    });
     // Most keys expire between the commands, where a timer would be pending for a while and keep the module from being
     // unloaded. The next cron, or the next command that asks, looks at them.
     if !expired {
@@ -93,14 +113,58 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
     }
 }
 
+/// Runs a command's write of one row of the selected database and of its index entries, and takes over what the row is
+/// afterwards, without a look at it. After an error the row is looked at as after any other change.
+///
+/// # Errors
+/// Those of the write.
+pub fn written<T>(
+    context: &Context<'_>,
+    address: &Address<'_>,
+    id: &[u8],
+    write: impl FnOnce() -> Outcome<T>,
+    facts: impl FnOnce() -> Option<Facts>,
+) -> Outcome<T> {
+    let written = {
+        let _told = Told::begin();
+        write()
+    };
+    let database = context.database();
+    if written.is_err() {
+        let change = Change { database, key: address.row(id), foreign: false, expired: false };
+        changes(|changes| note(changes, change));
+        go_on(context);
+        return written;
+    }
+    match facts() {
+        Some(facts) => with(|catalog| catalog.put(database, address, id, &facts)),
+        None => with(|catalog| {
+            catalog.remove(database, address, id);
+        }),
+    }
+    written
+}
+
+/// Sets the mark for the time of its life.
+struct Told;
+
+impl Told {
+    fn begin() -> Self {
+        IS_TOLD.store(true, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        IS_TOLD.store(false, Ordering::Relaxed);
+    }
+}
+
 /// From how many changes on those that were noted twice are sought and dropped.
 const MANY: usize = 4096;
 
 fn note(changes: &mut Vec<Change>, change: Change) {
-    // A command fires several events of a row and of its index.
-    if changes.iter().rev().take(2).any(|known| *known == change) {
-        return;
-    }
     changes.push(change);
     // Without this a script could fill the memory by writing one key for ever.
     if changes.len() >= MANY && changes.len().is_power_of_two() {
@@ -128,10 +192,12 @@ fn turn(context: &Context<'_>) {
 /// Looks at changed keys until the time is over. Answers whether any are left.
 fn work_off(context: &Context<'_>, end: Instant) -> bool {
     loop {
-        let mut some = changes(|changes| {
-            let from = changes.len().saturating_sub(64);
-            changes.split_off(from)
-        });
+        const SOME: usize = 64;
+        let last = |changes: &mut Vec<Change>| changes.split_off(changes.len().saturating_sub(SOME));
+        let mut some = changes(last);
+        if some.is_empty() {
+            some = to_heal(last);
+        }
         if some.is_empty() {
             return false;
         }
@@ -177,7 +243,7 @@ pub fn catch_up(context: &Context<'_>, namespace: Option<&[u8]>) {
         }
     }
     if !later.is_empty() {
-        changes(|changes| changes.extend(later));
+        to_heal(|changes| changes.extend(later));
         go_on(context);
     }
 }
@@ -204,7 +270,7 @@ fn refresh(context: &Context<'_>, change: &Change) {
 }
 
 /// Looks at a key of the selected database and takes over what it says.
-pub fn look(context: &Context<'_>, key: &[u8]) -> Option<super::facts::Facts> {
+pub fn look(context: &Context<'_>, key: &[u8]) -> Option<Facts> {
     let address = keyspace::locate(key)?;
     let database = context.database();
     let Some(id) = read::id_of(&address) else {
@@ -252,7 +318,11 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
                 database if database == second => first,
                 database => database,
             };
-            changes(|changes| changes.iter_mut().for_each(|change| change.database = other(change.database)));
+            let rename = |changes: &mut Vec<Change>| {
+                changes.iter_mut().for_each(|change| change.database = other(change.database));
+            };
+            changes(rename);
+            to_heal(rename);
             volatile(|volatile| volatile.rename(|database| Some(other(database))));
             rebuild::databases_swapped(context);
         }
@@ -338,5 +408,6 @@ fn retire(context: &Context<'_>) {
 /// Gives everything back.
 pub(super) fn end() {
     changes(|changes| *changes = Vec::new());
+    to_heal(|changes| *changes = Vec::new());
     volatile(|volatile| volatile.flush(None));
 }

@@ -114,10 +114,19 @@ impl Ordered {
 
     /// The place before the first row that compares as equal or greater.
     fn first_from(&self, compare: impl Fn(u32) -> Ordering) -> Place {
-        let chunk =
-            self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| compare(*last).is_lt()));
-        let index =
-            self.chunks.get(chunk).map_or(0, |slots| slots.partition_point(|slot| compare(*slot).is_lt()));
+        let is_less = |slot: Option<&u32>| slot.is_some_and(|slot| compare(*slot).is_lt());
+        // What changes is mostly young: a look at the last chunk alone spares a search through all of them.
+        let chunk = match self.chunks.split_last() {
+            Some((last, before)) if is_less(last.first()) => {
+                if is_less(last.last()) {
+                    self.chunks.len()
+                } else {
+                    before.len()
+                }
+            }
+            _ => self.chunks.partition_point(|chunk| is_less(chunk.last())),
+        };
+        let index = self.chunks.get(chunk).map_or(0, |slots| near_the_end(slots, &compare));
         Place { chunk, index }
     }
 
@@ -142,6 +151,19 @@ impl Ordered {
     pub fn before(&self, compare: impl Fn(u32) -> Ordering) -> Walk<'_> {
         Walk { list: self, place: self.first_from(compare), forward: false }
     }
+}
+
+/// How many slots of a chunk compare as less. Sought from the end on, in steps that double.
+fn near_the_end(slots: &[u32], compare: &impl Fn(u32) -> Ordering) -> usize {
+    let is_less = |slot: &u32| compare(*slot).is_lt();
+    let (mut step, mut end) = (8, slots.len());
+    while let Some(start) = end.checked_sub(step) {
+        if is_less(&slots[start]) {
+            return start + slots[start..end].partition_point(is_less);
+        }
+        (step, end) = (step * 4, start);
+    }
+    slots[..end].partition_point(is_less)
 }
 
 /// A walk along a list.

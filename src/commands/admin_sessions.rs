@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::fence::guarded;
 use super::syntax::{FENCE, KEY};
 use super::target;
+use super::write;
 use crate::errors::Outcome;
 use crate::rules::row;
 use crate::server::command::{Access, Command, KeyUse, Keys};
@@ -39,7 +40,7 @@ fn revoke(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if !row::is_row(target.address.table, &found.pairs()) {
         return Ok(Reply::Integer(-2));
     }
-    rows::set_fields(context, target.key, [("revoked", &b"1"[..])])?;
+    write::fields(context, &target, &found, &[("revoked", b"1")])?;
     // As a native command it also reaches those who listen at a replica.
     let mut words = Words::with_capacity(2);
     words.bytes(&target.address.row(CHANNEL)).bytes(target.id.as_bytes());

@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::fence::guarded;
 use super::syntax::{COUNT, FENCE, KEY};
 use super::target;
+use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::{alias, row};
 use crate::schema::json::{self, Form};
@@ -131,7 +132,7 @@ fn flip(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         ("version", &flipped.version.to_string().into_bytes()),
         ("history", &flipped.history),
     ];
-    rows::set_fields(context, target.key, changes)?;
+    write::fields(context, &target, &found, &changes)?;
     Ok(Reply::Integer(flipped.version))
 }
 

@@ -5,6 +5,7 @@ use super::fence::guarded;
 use super::rows::circumstances;
 use super::syntax::{FENCE, KEY};
 use super::target;
+use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::row::{self, Given, Life, Plan};
 use crate::schema::value::integer;
@@ -70,7 +71,7 @@ fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         row::put(circumstances, &given, Life::Unsaid, &stored)?
     };
     if let Plan::Write(changes) = plan {
-        rows::write(context, &target, &changes, &found)?;
+        write::row(context, &target, &changes, &found)?;
     }
     answer(1, seq)
 }

@@ -45,6 +45,10 @@ pub fn guarded(
     fence.expect_word(TOKEN)?;
     let lease = fence.next("FENCE lease-key")?;
     let token = fence.integer("FENCE token", 0..=i64::MAX)?;
+    if let Keys::All(_) = command.keys {
+        // What followed would be taken for keys that the server was not told of.
+        fence.end()?;
+    }
     check(context, lease, token)?;
     handler(context, &[before, fence.rest()].concat())
 }

@@ -5,6 +5,7 @@ use super::fence::guarded;
 use super::rows::circumstances;
 use super::syntax::{FENCE, KEY, MILLISECONDS};
 use super::target;
+use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::idempotency::{self, Standing, COMPLETED};
@@ -94,7 +95,7 @@ fn begin(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     }
     let life = lock.or(life).map_or(Life::Unsaid, Life::For);
     if let Plan::Write(changes) = row::put(circumstances, &given, life, &stored)? {
-        rows::write(context, &target, &changes, &found)?;
+        write::row(context, &target, &changes, &found)?;
     }
     Ok(Reply::Array(vec![Reply::bulk("new"), Reply::bulk(task_id.bytes())]))
 }
@@ -144,7 +145,7 @@ fn complete(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         expiry: end.map_or(Expiry::Keep, Expiry::At),
         in_subset: None,
     };
-    rows::write(context, &target, &changes, &found)?;
+    write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }
 

@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::fence::guarded;
 use super::syntax::{COUNT, FENCE, KEY, MILLISECONDS, TABLE_KEY};
 use super::target;
+use super::write;
 use crate::catalog::select::{Filter, Selection};
 use crate::catalog::table::Rows;
 use crate::catalog::{self, rebuild};
@@ -217,7 +218,7 @@ impl Candidate {
 
     fn write(&self, context: &Context<'_>, address: &Address<'_>, changes: &Changes<'_>) -> Outcome<()> {
         let target = Target { key: self.key.as_arg(), address: *address, id: &self.id };
-        rows::write(context, &target, changes, &self.found)
+        write::row(context, &target, changes, &self.found)
     }
 
     /// The fields of the job with changes.
@@ -272,7 +273,8 @@ fn renew(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     }
     let ends_at = ends_at.to_string();
     let end = ("claim_expires_at", ends_at.as_bytes());
-    rows::set_fields(context, target.key, [end].into_iter().chain(progress.map(|json| ("progress", json))))?;
+    let fields: Vec<_> = [end].into_iter().chain(progress.map(|json| ("progress", json))).collect();
+    write::fields(context, &target, &found, &fields)?;
     Ok(Reply::Integer(1))
 }
 
@@ -333,7 +335,7 @@ fn finish(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         return Ok(Reply::Integer(0));
     }
     let changes = job::ended(table, outcome, new_progress, error, now);
-    rows::write(context, &target, &changes, &found)?;
+    write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }
 

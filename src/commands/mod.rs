@@ -23,6 +23,7 @@ mod scoped_keys;
 pub mod syntax;
 mod target;
 mod tasks;
+mod write;
 
 use crate::server::command::Command;
 

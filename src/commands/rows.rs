@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::fence::guarded;
 use super::syntax::{FENCE, KEY, MILLISECONDS};
 use super::target;
+use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::row::{self, Changes, Circumstances, Expiry, Given, Life, Plan, Value};
@@ -76,7 +77,7 @@ fn put(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let exists = row::is_row(table, &stored);
     match plan {
         Plan::Write(changes) if must_exist.is_none_or(|must| must == exists) => {
-            rows::write(context, &target, &changes, &found)?;
+            write::row(context, &target, &changes, &found)?;
             Ok(Reply::Integer(if exists { 2 } else { 1 }))
         }
         _ => Ok(Reply::Integer(0)),
@@ -113,7 +114,7 @@ fn patch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let Plan::Write(changes) = row::patch(circumstances, &given, &stored, found.expires_at)? else {
         return Ok(Reply::Integer(0));
     };
-    rows::write(context, &target, &changes, &found)?;
+    write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }
 
@@ -217,7 +218,7 @@ fn touch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         expiry: Expiry::At(end),
         in_subset: None,
     };
-    rows::write(context, &target, &changes, &found)?;
+    write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }
 

@@ -5,6 +5,7 @@ use super::fence::guarded;
 use super::rows::circumstances;
 use super::syntax::{FENCE, KEY, MILLISECONDS};
 use super::target;
+use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::row::{self, Changes, Expiry, Given, Life, Plan};
@@ -80,7 +81,7 @@ fn rotate(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     }
     match row::put(circumstances(context, &target), &given, Life::Unsaid, &stored)? {
         Plan::Write(changes) => {
-            rows::write(context, &target, &changes, &found)?;
+            write::row(context, &target, &changes, &found)?;
             Ok(Reply::Integer(1))
         }
         Plan::Refused => Ok(Reply::Integer(0)),
@@ -201,7 +202,7 @@ fn retire(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let previous = ["previous_uid", "previous_key"].map(|name| name.as_bytes().to_vec());
     let changes =
         Changes { set: Vec::new(), remove: previous.to_vec(), expiry: Expiry::Keep, in_subset: None };
-    rows::write(context, &target, &changes, &found)?;
+    write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }
 

@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::fence::guarded;
 use super::syntax::{FENCE, KEY};
 use super::target;
+use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::{row, task};
 use crate::schema::json::{self, Entries, Form};
@@ -67,7 +68,7 @@ fn status(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if let Some(error) = error.filter(|error| !error.is_empty() && is_news) {
         changes.push(("error", error));
     }
-    rows::set_fields(context, target.key, changes)?;
+    write::fields(context, &target, &found, &changes)?;
     Ok(Reply::Integer(1))
 }
 
@@ -124,7 +125,7 @@ fn node(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.as_deref()?)))
         .collect();
-    rows::set_fields(context, target.key, changes)?;
+    write::fields(context, &target, &found, &changes)?;
     Ok(Reply::Integer(1))
 }
 

@@ -12,6 +12,8 @@ pub struct Found {
     fields: Option<Called>,
     /// The end of its life in ms since the epoch, if it has one.
     pub expires_at: Option<i64>,
+    /// Whether any of its fields has an end of life of its own.
+    pub loses_fields: bool,
 }
 
 impl Found {
@@ -50,7 +52,7 @@ pub fn read_named(context: &Context<'_>, key: &[u8]) -> Outcome<Found> {
 
 fn find(context: &Context<'_>, key: &Key<'_>, words: &Words<'_>) -> Outcome<Found> {
     let fields = if key.expect(KeyType::Hash)? { Some(context.read(c"HGETALL", words)?) } else { None };
-    Ok(Found { fields, expires_at: key.expires_at() })
+    Ok(Found { fields, expires_at: key.expires_at(), loses_fields: key.first_field_expires_at().is_some() })
 }
 
 /// Writes changes of a row, of which `found` is what stands there, and its index entries.
