@@ -4,6 +4,7 @@
 mod support;
 
 use redis::Value;
+use support::audit::Finding;
 use support::{replicate, Client, Server};
 
 const AOF: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
@@ -21,18 +22,9 @@ fn raw_tasks(client: &mut Client, prefix: &str, number: usize, then: &[&str]) {
     pipe.query::<()>(&mut client.connection).unwrap();
 }
 
-/// What MIROIR.AUDIT finds: all of it, as text.
-fn audit(client: &mut Client) -> String {
-    let (mut cursor, mut found) = (String::from("0"), String::new());
-    loop {
-        let answer = client.ask(&format!("MIROIR.AUDIT miroir {cursor} COUNT 1000"));
-        let (next, rest) = answer.trim_matches(['[', ']']).split_once(", ").expect(&answer);
-        found.push_str(rest);
-        if next == "0" {
-            return found;
-        }
-        next.clone_into(&mut cursor);
-    }
+/// What MIROIR.AUDIT finds.
+fn audit(client: &mut Client) -> Vec<Finding> {
+    support::audit::audit(client, "miroir", "COUNT 1000")
 }
 
 /// Asserts that COUNT says how many keys of tasks there are, and that the catalog is not at odds with them.
@@ -43,7 +35,7 @@ fn assert_exact(client: &mut Client, when: &str) {
     let rows = keys.iter().filter(|key| **key != index).count();
     assert_eq!(count, rows.to_string(), "{when}");
     let found = audit(client);
-    assert!(!found.contains("catalog-at-odds"), "{when}: {found}");
+    assert!(found.iter().all(|finding| finding.kind != "catalog-at-odds"), "{when}: {found:?}");
 }
 
 #[test]
@@ -76,7 +68,7 @@ fn nothing_is_written_while_the_writes_are_paused_and_all_is_made_up_for() {
         }
         assert_eq!(client.ask("CLIENT UNPAUSE"), "OK");
         client.wait_for("SCARD miroir:tasks:_index", |answer| answer == "2000");
-        assert_eq!(audit(&mut client), "", "after {kind}");
+        assert_eq!(audit(&mut client), [], "after {kind}");
     }
 }
 
@@ -90,17 +82,15 @@ fn rows_that_were_written_just_before_a_failover_get_their_index_entries() {
     other.wait_for("ROLE", |role| role.starts_with("[master"));
     other.wait_for("SCARD miroir:tasks:_index", |answer| answer == "2000");
     replicate(&mut other, &mut client);
-    assert_eq!(audit(&mut other), "");
+    assert_eq!(audit(&mut other), []);
     assert_exact(&mut client, "on the former master");
 }
 
 #[test]
 fn scripts_and_functions_leave_what_a_server_without_the_module_can_follow() {
     let server = Server::start_with(AOF);
-    let port = server.port().to_string();
-    let bare = Server::bare(&["--replicaof", "127.0.0.1", &port]);
+    let bare = Server::bare_replica_of(&server, &[]);
     let (mut client, mut other) = (server.client(), bare.client());
-    replicate(&mut client, &mut other);
     let script = "for i = 1, 300 do redis.call('HSET', 'miroir:tasks:' .. i, 'miroir_id', i) \
                   if i % 50 == 0 then redis.call('MIROIR.COUNT', 'miroir:tasks') end end \
                   redis.call('DEL', 'miroir:tasks:1') return redis.call('MIROIR.COUNT', 'miroir:tasks')";
@@ -123,7 +113,7 @@ fn scripts_and_functions_leave_what_a_server_without_the_module_can_follow() {
     let server = server.kill_and_restart();
     let mut client = server.client();
     assert_eq!(client.ask("DEBUG DIGEST"), digest);
-    assert_eq!(audit(&mut client), "");
+    assert_eq!(audit(&mut client), []);
 }
 
 #[test]
@@ -144,7 +134,7 @@ fn a_script_that_does_not_end_can_be_killed() {
         assert!(killed.contains("killed"), "{killed}");
     });
     assert_eq!(other.ask("MIROIR.LIST miroir:tasks IDS"), "[t]");
-    assert_eq!(audit(&mut other), "");
+    assert_eq!(audit(&mut other), []);
 }
 
 #[test]
@@ -225,9 +215,8 @@ fn a_server_out_of_memory_evicts_rows_as_well_as_what_lists_them() {
     for policy in ["noeviction", "allkeys-lru", "allkeys-random", "volatile-ttl"] {
         let server = Server::start_with(&["--maxmemory-policy", policy]);
         let mut client = server.client();
-        let info = client.ask("INFO memory");
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
-        client.ask(&format!("CONFIG SET maxmemory {}", used.parse::<usize>().unwrap() + 2_000_000));
+        let limit = client.figure("memory", "used_memory") + 2_000_000;
+        client.ask(&format!("CONFIG SET maxmemory {limit}"));
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
         for number in 0..4000 {
@@ -255,9 +244,7 @@ fn sessions_that_end_in_the_same_moment_are_all_there_or_none() {
         pipe.cmd("HSET").arg(format!("miroir:session:{number}")).arg(&fields).ignore();
     }
     pipe.query::<()>(&mut client.connection).unwrap();
-    let Value::Array(now) = client.raw(&["TIME"]).unwrap() else { panic!("TIME") };
-    let Value::BulkString(seconds) = &now[0] else { panic!("TIME") };
-    let end = (String::from_utf8_lossy(seconds).parse::<i64>().unwrap() + 2) * 1000;
+    let end = client.server_ms() + 2000;
     let mut pipe = redis::pipe();
     for number in 0..SESSIONS {
         pipe.cmd("PEXPIREAT").arg(format!("miroir:session:{number}")).arg(end).ignore();
@@ -295,9 +282,7 @@ fn what_is_filled_and_emptied_leaves_nothing_behind() {
         pipe.query::<()>(&mut client.connection).unwrap();
         assert_eq!(client.ask("MIROIR.COUNT miroir:tasks"), "0");
         client.wait_for("DBSIZE", |answer| answer == "0");
-        let info = client.ask("INFO miroir");
-        let bytes = info.lines().find_map(|line| line.strip_prefix("miroir_catalog_bytes:")).unwrap();
-        held.push(bytes.parse::<usize>().unwrap());
+        held.push(client.figure("miroir", "miroir_catalog_bytes"));
     }
     // The hash table of the namespaces keeps room for as many as there ever were at once.
     assert!(held.iter().all(|bytes| *bytes < 2_000_000), "{held:?}");

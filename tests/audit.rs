@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use report::{audit, calls, changed, run, short, step, try_audit};
+use report::{audit, calls, changed, short, step, try_audit};
 use support::workload::work;
 use support::Server;
 
@@ -129,7 +129,7 @@ fn each_fault_is_found_and_mended_and_nothing_else_changes() {
         work(&mut client);
         let healthy = client.dump();
         assert_eq!(audit(&mut client, ""), [], "before {lines:?}");
-        run(&mut client, lines);
+        client.run(lines);
         let before = client.dump();
         assert_ne!(before, healthy, "{lines:?} does nothing");
 
@@ -156,10 +156,10 @@ fn each_fault_is_found_and_mended_and_nothing_else_changes() {
 fn a_byte_counter_that_outlives_its_buffer_is_found() {
     let server = Server::start();
     let mut client = server.client();
-    run(
-        &mut client,
-        &["MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 99 one three", "DEL miroir:cdc:overflow:kafka"],
-    );
+    client.run(&[
+        "MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 99 one three",
+        "DEL miroir:cdc:overflow:kafka",
+    ]);
     let told = audit(&mut client, "REPAIR");
     assert_eq!(short(&told), ["byte-counter-off miroir:cdc:overflow:kafka"]);
     assert_eq!(client.ask("GET miroir:cdc:overflow_bytes:kafka"), "0");
@@ -173,7 +173,7 @@ fn a_byte_counter_that_outlives_its_buffer_is_found() {
 fn an_entry_of_a_reserved_id_is_one_without_a_row() {
     let server = Server::start();
     let mut client = server.client();
-    run(&mut client, &["HSET miroir:tasks:_x miroir_id _x", "SADD miroir:tasks:_index _x _index"]);
+    client.run(&["HSET miroir:tasks:_x miroir_id _x", "SADD miroir:tasks:_index _x _index"]);
     assert_eq!(client.ask("MIROIR.LIST miroir:tasks IDS"), "[]");
     assert_eq!(short(&audit(&mut client, "REPAIR")), ["index-entry-without-row miroir:tasks:_index"; 2]);
     assert_eq!(client.ask("KEYS *"), "[miroir:tasks:_x]");
@@ -188,8 +188,8 @@ fn sets_that_repair_empties_keep_the_walk_from_no_other() {
     for table in tables {
         client.ask(&format!("SADD miroir:{table}:_index gone:x"));
     }
-    run(&mut client, &["SADD miroir:jobs:_queued gone", "SADD miroir:cdc_cursor:_index:a a:x"]);
-    run(&mut client, &["SADD miroir:cdc_cursor:_index:b b:x"]);
+    client.run(&["SADD miroir:jobs:_queued gone", "SADD miroir:cdc_cursor:_index:a a:x"]);
+    client.run(&["SADD miroir:cdc_cursor:_index:b b:x"]);
     let told = audit(&mut client, "");
     assert_eq!(told.len(), 9, "{:?}", short(&told));
     let mended = audit(&mut client, "REPAIR");
@@ -203,12 +203,12 @@ fn a_set_that_goes_meanwhile_hides_no_other() {
     let mut client = server.client();
     let sets = ["tasks", "aliases", "canary", "rollover"].map(|table| format!("miroir:{table}:_index"));
     for gone in &sets {
-        sets.iter().for_each(|set| run(&mut client, &[&format!("SADD {set} gone")]));
+        sets.iter().for_each(|set| client.run(&[&format!("SADD {set} gone")]));
         let (mut cursor, mut told) = ("0".to_owned(), BTreeSet::new());
         loop {
             let (next, findings) = step(&mut client, &format!("miroir {cursor}")).unwrap();
             if findings.iter().any(|finding| &finding.key == gone) {
-                run(&mut client, &[&format!("DEL {gone}")]);
+                client.run(&[&format!("DEL {gone}")]);
             }
             told.extend(findings.into_iter().map(|finding| finding.key));
             cursor = next;
@@ -237,19 +237,16 @@ fn other_keys_namespaces_and_databases_are_left_alone() {
     {
         client.ask(&format!("SELECT {database}"));
         for line in namespaces.iter().flat_map(|namespace| lines(namespace)) {
-            run(&mut client, &[&line]);
+            client.run(&[&line]);
         }
     }
     // Whatever an operator keeps beside: it is no index of the module.
-    run(
-        &mut client,
-        &[
-            "SADD miroir:tasks:_index_backup t1 t2",
-            "SADD miroir:tasks:_done t1",
-            "SADD miroir:other gone",
-            "HSET miroir:tasksx:1 a b",
-        ],
-    );
+    client.run(&[
+        "SADD miroir:tasks:_index_backup t1 t2",
+        "SADD miroir:tasks:_done t1",
+        "SADD miroir:other gone",
+        "HSET miroir:tasksx:1 a b",
+    ]);
     let before = client.dump();
     assert_eq!(audit(&mut client, "REPAIR"), []);
     assert_eq!(client.dump(), before);
@@ -292,12 +289,12 @@ fn a_row_without_a_ttl_gets_the_one_it_names_or_its_default() {
     ];
     let mut keys: Vec<&str> = Vec::new();
     for (line, _, _) in cases {
-        run(&mut client, &[line]);
+        client.run(&[line]);
         keys.push(line.split(' ').nth(1).unwrap());
     }
     // These may stay.
-    run(&mut client, &["SET miroir:lease:_tokens x", "HSET miroir:tenant_map:00 tenant_id t"]);
-    run(&mut client, &["ZADD miroir:canary_runs:c 1 {}"]);
+    client.run(&["SET miroir:lease:_tokens x", "HSET miroir:tenant_map:00 tenant_id t"]);
+    client.run(&["ZADD miroir:canary_runs:c 1 {}"]);
     keys.sort_unstable();
     let told: Vec<_> =
         audit(&mut client, "").into_iter().map(|finding| (finding.kind, finding.key)).collect();
@@ -343,8 +340,8 @@ fn foreign_values_at_the_keys_beside_the_rows_stop_no_walk() {
     ] {
         client.ask("FLUSHALL");
         work(&mut client);
-        run(&mut client, plant);
-        run(&mut client, &["SADD miroir:aliases:_index gone", "HSET miroir:canary:stub name x"]);
+        client.run(plant);
+        client.run(&["SADD miroir:aliases:_index gone", "HSET miroir:canary:stub name x"]);
         let foreign = plant.last().unwrap().split(' ').nth(1).unwrap();
         let content = client.dump().remove(foreign);
         for repair in ["", "REPAIR"] {

@@ -6,9 +6,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use report::{audit, calls, run, short, step, Finding};
+use report::{audit, calls, short, step, Finding};
 use support::workload::work;
-use support::{Client, Server};
+use support::{figure, replicate, Client, Server};
 
 /// How many keys beyond COUNT one call may meet: those of one more bucket, or of a set that is kept in one piece.
 const MORE: usize = 64;
@@ -30,15 +30,15 @@ fn a_walk_in_pieces_finds_every_fault_exactly_once() {
     assert_eq!(audit(&mut client, "COUNT 1000"), []);
     let mut expected = BTreeSet::new();
     for id in (1..8000).step_by(97) {
-        run(&mut client, &[&format!("SREM miroir:tasks:_index t{id}")]);
-        run(&mut client, &[&format!("SADD miroir:tasks:_index gone{id}")]);
+        client.run(&[&format!("SREM miroir:tasks:_index t{id}")]);
+        client.run(&[&format!("SADD miroir:tasks:_index gone{id}")]);
         expected.insert(("not-in-index".to_owned(), format!("miroir:tasks:t{id}")));
         expected.insert(("index-entry-without-row".to_owned(), format!("gone{id}")));
     }
     for id in (1..500).step_by(31) {
-        run(&mut client, &[&format!("PERSIST miroir:session:s{id}")]);
-        run(&mut client, &[&format!("SREM miroir:jobs:_queued j{id}")]);
-        run(&mut client, &[&format!("HSET miroir:tasks:stub{id} status failed")]);
+        client.run(&[&format!("PERSIST miroir:session:s{id}")]);
+        client.run(&[&format!("SREM miroir:jobs:_queued j{id}")]);
+        client.run(&[&format!("HSET miroir:tasks:stub{id} status failed")]);
         expected.insert(("ttl-missing".to_owned(), format!("miroir:session:s{id}")));
         expected.insert(("queued-at-odds".to_owned(), format!("miroir:jobs:j{id}")));
         expected.insert(("stub".to_owned(), format!("miroir:tasks:stub{id}")));
@@ -71,7 +71,7 @@ fn no_call_looks_at_far_more_than_count() {
     let mut client = server.client();
     fill(&mut client);
     // Every key and every entry is a fault here, so that the findings show what a call looks at.
-    run(&mut client, &["DEL miroir:tasks:_index miroir:jobs:_index miroir:jobs:_queued"]);
+    client.run(&["DEL miroir:tasks:_index miroir:jobs:_index miroir:jobs:_queued"]);
     let script = "for id = 1, 9000 do redis.call('SADD', 'miroir:aliases:_index', 'gone' .. id) end";
     client.call(&["EVAL", script, "0"]);
     for count in [5, 50, 500] {
@@ -144,32 +144,17 @@ const FAULTS: &[&str] = &[
     "LPUSH miroir:cdc:overflow:kafka 1234567",
 ];
 
-fn offset(info: &str, name: &str) -> i64 {
-    let line = info.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok()).unwrap_or(-1)
-}
-
-fn catch_up(master: &mut Client, replica: &mut Client) {
-    let sent = offset(&master.ask("INFO replication"), "master_repl_offset");
-    replica.wait_for("INFO replication", |info| offset(info, "slave_repl_offset") >= sent);
-}
-
 #[test]
 fn a_replica_finds_and_the_master_mends_with_native_commands() {
     let master = Server::start();
-    let port = master.port().to_string();
-    let follow = ["--replicaof", "127.0.0.1", &port];
-    let replicas = [Server::start_with(&follow), Server::bare(&follow)];
+    let replicas = [Server::replica_of(&master, &[]), Server::bare_replica_of(&master, &[])];
     let mut client = master.client();
-    for replica in &replicas {
-        replica.client().wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    }
     work(&mut client);
-    run(&mut client, FAULTS);
+    client.run(FAULTS);
     let told = audit(&mut client, "");
     assert_eq!(told.len(), FAULTS.len(), "{:?}", short(&told));
     let mut on_replica = replicas[0].client();
-    catch_up(&mut client, &mut on_replica);
+    replicate(&mut client, &mut on_replica);
     assert_eq!(audit(&mut on_replica, ""), told);
     let before = on_replica.dump();
     let refused = on_replica.ask("MIROIR.AUDIT miroir 0 REPAIR");
@@ -180,7 +165,7 @@ fn a_replica_finds_and_the_master_mends_with_native_commands() {
     let (data, digest) = (client.dump(), client.ask("DEBUG DIGEST"));
     for replica in &replicas {
         let mut replica = replica.client();
-        catch_up(&mut client, &mut replica);
+        replicate(&mut client, &mut replica);
         assert_eq!(replica.dump(), data);
         assert_eq!(replica.ask("DEBUG DIGEST"), digest);
     }
@@ -190,13 +175,11 @@ fn a_replica_finds_and_the_master_mends_with_native_commands() {
 #[test]
 fn a_replica_finds_a_counter_that_is_wrong_though_no_event_came_or_went() {
     let master = Server::start();
-    let port = master.port().to_string();
-    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
+    let replica = Server::replica_of(&master, &[]);
     let (mut client, mut on_replica) = (master.client(), replica.client());
-    on_replica.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
     work(&mut client);
-    run(&mut client, &["SET miroir:cdc:overflow_bytes:kafka 1"]);
-    catch_up(&mut client, &mut on_replica);
+    client.run(&["SET miroir:cdc:overflow_bytes:kafka 1"]);
+    replicate(&mut client, &mut on_replica);
     assert_eq!(audit(&mut on_replica, ""), audit(&mut client, ""));
 }
 
@@ -205,7 +188,7 @@ fn a_transaction_can_repair_and_a_script_can_look() {
     let server = Server::start();
     let mut client = server.client();
     work(&mut client);
-    run(&mut client, FAULTS);
+    client.run(FAULTS);
     let script = "local c, n = '0', 0 \
                   repeat local r = redis.call('MIROIR.AUDIT', 'miroir', c) c = r[1] n = n + #r[2] until c == '0' \
                   return n";
@@ -217,9 +200,9 @@ fn a_transaction_can_repair_and_a_script_can_look() {
         }
         cursors.push(next);
     }
-    run(&mut client, &["MULTI"]);
+    client.run(&["MULTI"]);
     for cursor in cursors {
-        run(&mut client, &[&format!("MIROIR.AUDIT miroir {cursor} COUNT 10000 REPAIR")]);
+        client.run(&[&format!("MIROIR.AUDIT miroir {cursor} COUNT 10000 REPAIR")]);
     }
     let done = client.ask("EXEC");
     assert_eq!(done.matches("repaired, 1").count(), FAULTS.len(), "{done}");
@@ -231,7 +214,7 @@ fn repair_writes_nothing_where_the_server_refuses_writes() {
     let server = Server::start();
     let mut client = server.client();
     work(&mut client);
-    run(&mut client, &["SREM miroir:tasks:_index t1"]);
+    client.run(&["SREM miroir:tasks:_index t1"]);
     let before = client.dump();
     let mut wrong = Vec::new();
     let mut check = |client: &mut Client, when: &str, line: &[&str], expected: &str| {
@@ -239,15 +222,15 @@ fn repair_writes_nothing_where_the_server_refuses_writes() {
         let changes = report::changed(&before, &client.dump());
         if !answer.starts_with(expected) || !changes.is_empty() {
             wrong.push(format!("{when}: {answer}, changed: {changes:?}"));
-            run(client, &["CONFIG SET min-replicas-to-write 0", "SREM miroir:tasks:_index t1"]);
+            client.run(&["CONFIG SET min-replicas-to-write 0", "SREM miroir:tasks:_index t1"]);
         }
     };
     let repair = ["MIROIR.AUDIT", "miroir", "0", "COUNT", "10000", "REPAIR"];
     let script = "return redis.call('MIROIR.AUDIT', 'miroir', '0', 'COUNT', '10000', 'REPAIR')";
     check(&mut client, "in a read-only script", &["EVAL_RO", script, "0"], "ERR");
-    run(&mut client, &["CONFIG SET min-replicas-to-write 1"]);
+    client.run(&["CONFIG SET min-replicas-to-write 1"]);
     check(&mut client, "without enough replicas", &repair, "NOREPLICAS");
-    run(&mut client, &["CONFIG SET min-replicas-to-write 0", "CONFIG SET maxmemory 1"]);
+    client.run(&["CONFIG SET min-replicas-to-write 0", "CONFIG SET maxmemory 1"]);
     check(&mut client, "without memory", &repair, "OOM");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -257,7 +240,7 @@ fn repair_waits_while_writes_are_paused() {
     let mut server = Server::start();
     let (mut client, mut other) = (server.client(), server.client());
     work(&mut client);
-    run(&mut client, FAULTS);
+    client.run(FAULTS);
     let before = client.dump();
     assert_eq!(other.ask("CLIENT PAUSE 600000 WRITE"), "OK");
     let refused = client.ask("MIROIR.AUDIT miroir 0 COUNT 10000 REPAIR");
@@ -275,13 +258,13 @@ fn refused_to(rights: &str) -> String {
     let server = Server::start();
     let mut client = server.client();
     work(&mut client);
-    run(&mut client, FAULTS);
-    run(&mut client, &["HSET miroir:session:raw session_id raw", "HSET miroir:jobs:stub state queued"]);
-    run(&mut client, &["SADD miroir:jobs:_index stub"]);
+    client.run(FAULTS);
+    client.run(&["HSET miroir:session:raw session_id raw", "HSET miroir:jobs:stub state queued"]);
+    client.run(&["SADD miroir:jobs:_index stub"]);
     let before = client.dump();
-    run(&mut client, &[&format!("ACL SETUSER limited on nopass {rights}")]);
+    client.run(&[&format!("ACL SETUSER limited on nopass {rights}")]);
     let mut limited = server.client();
-    run(&mut limited, &["AUTH limited x"]);
+    limited.run(&["AUTH limited x"]);
     let refused = limited.ask("MIROIR.AUDIT miroir 0 COUNT 10000 REPAIR");
     let changes = report::changed(&before, &client.dump());
     assert!(changes.is_empty(), "{rights}: {refused}, but these have changed: {changes:?}");
@@ -303,13 +286,10 @@ fn repair_needs_the_rights_of_the_client() {
     let server = Server::start();
     let mut client = server.client();
     work(&mut client);
-    run(&mut client, FAULTS);
-    run(
-        &mut client,
-        &["ACL SETUSER all on nopass ~miroir:* +miroir.audit +sadd +srem +del +hset +set +pexpireat"],
-    );
+    client.run(FAULTS);
+    client.run(&["ACL SETUSER all on nopass ~miroir:* +miroir.audit +sadd +srem +del +hset +set +pexpireat"]);
     let mut limited = server.client();
-    run(&mut limited, &["AUTH all x"]);
+    limited.run(&["AUTH all x"]);
     assert!(audit(&mut limited, "REPAIR").iter().all(|finding| finding.repaired));
     assert_eq!(audit(&mut client, ""), []);
 }
@@ -330,15 +310,14 @@ fn repair_that_is_refused_has_changed_nothing() {
 }
 
 fn number(client: &mut Client, name: &str) -> i64 {
-    offset(&client.ask("INFO miroir_audit"), &format!("miroir_audit_{name}"))
+    client.figure("miroir_audit", &format!("miroir_audit_{name}"))
 }
 
 #[test]
 fn a_catalog_that_is_wrong_is_found_and_mended_by_audit_and_in_the_background() {
-    let module = support::debug_module();
-    let server = Server::bare(&["--loadmodule", module.to_str().unwrap()]);
+    let server = Server::start_debug_build();
     let mut client = server.client();
-    run(&mut client, &["CONFIG SET miroir.audit-budget-us 0"]);
+    client.run(&["CONFIG SET miroir.audit-budget-us 0"]);
     work(&mut client);
     let memory = client.ask("MIROIR.MEMORY miroir SAMPLES 0");
     let list = client.ask("MIROIR.LIST miroir:tasks");
@@ -364,7 +343,7 @@ fn a_catalog_that_is_wrong_is_found_and_mended_by_audit_and_in_the_background() 
         }
     };
     for (line, _) in spoil {
-        run(&mut client, &[&format!("MIROIR.DEBUG {line}")]);
+        client.run(&[&format!("MIROIR.DEBUG {line}")]);
     }
     assert_ne!(client.ask("MIROIR.LIST miroir:tasks"), list);
     check(&audit(&mut client, ""), false);
@@ -374,15 +353,15 @@ fn a_catalog_that_is_wrong_is_found_and_mended_by_audit_and_in_the_background() 
     assert_eq!(number(&mut client, "repaired"), 7);
 
     for (line, _) in spoil {
-        run(&mut client, &[&format!("MIROIR.DEBUG {line}")]);
+        client.run(&[&format!("MIROIR.DEBUG {line}")]);
     }
     for name in ["missing", "ghosts", "different"] {
         assert_eq!(number(&mut client, name), 0, "{name}: it is switched off");
     }
     let rounds = number(&mut client, "rounds");
-    run(&mut client, &["CONFIG SET miroir.audit-budget-us 5000"]);
+    client.run(&["CONFIG SET miroir.audit-budget-us 5000"]);
     // A round that is under way has begun before; the one behind it has met everything.
-    client.wait_for("INFO miroir_audit", |info| offset(info, "miroir_audit_rounds") >= rounds + 2);
+    client.wait_for("INFO miroir_audit", |info| figure(info, "miroir_audit_rounds") >= Some(rounds + 2));
     assert_eq!(["missing", "ghosts", "different"].map(|name| number(&mut client, name)), [3, 2, 2]);
     assert!(number(&mut client, "compared") > 0);
     assert_eq!(audit(&mut client, ""), []);
@@ -395,15 +374,11 @@ fn a_catalog_that_is_wrong_is_found_and_mended_by_audit_and_in_the_background() 
 
 #[test]
 fn a_ghost_at_the_key_of_another_value_is_found_once() {
-    let module = support::debug_module();
-    let server = Server::bare(&["--loadmodule", module.to_str().unwrap()]);
+    let server = Server::start_debug_build();
     let mut client = server.client();
-    run(&mut client, &["CONFIG SET miroir.audit-budget-us 0", "SET miroir:tenant_map:text x"]);
-    run(&mut client, &["HSET miroir:tasks:stub status failed"]);
-    run(
-        &mut client,
-        &["MIROIR.DEBUG INVENT miroir:tenant_map:text", "MIROIR.DEBUG INVENT miroir:tasks:stub"],
-    );
+    client.run(&["CONFIG SET miroir.audit-budget-us 0", "SET miroir:tenant_map:text x"]);
+    client.run(&["HSET miroir:tasks:stub status failed"]);
+    client.run(&["MIROIR.DEBUG INVENT miroir:tenant_map:text", "MIROIR.DEBUG INVENT miroir:tasks:stub"]);
     let expected = [
         "catalog-at-odds miroir:tasks:stub",
         "catalog-at-odds miroir:tenant_map:text",

@@ -4,19 +4,13 @@ mod support;
 
 use support::{Client, Server};
 
-fn start_debug_build() -> Server {
-    let module = support::debug_module();
-    Server::bare(&["--loadmodule", module.to_str().unwrap()])
-}
-
 fn used_memory(client: &mut Client) -> i64 {
-    let info = client.ask("INFO memory");
-    info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap()
+    client.figure("memory", "used_memory")
 }
 
 #[test]
 fn a_panic_answers_an_error_and_the_connection_and_the_server_go_on() {
-    let mut server = start_debug_build();
+    let mut server = Server::start_debug_build();
     let mut client = server.client();
     assert_eq!(client.ask("MIROIR.PUT miroir:tasks:t index_uid movies"), "1");
     let before = client.dump();
@@ -41,7 +35,7 @@ fn a_panic_answers_an_error_and_the_connection_and_the_server_go_on() {
 
 #[test]
 fn a_thousand_panics_leave_no_memory_behind() {
-    let mut server = start_debug_build();
+    let mut server = Server::start_debug_build();
     let mut client = server.client();
     let panic_often = |client: &mut Client| {
         for _ in 0..1000 {

@@ -341,9 +341,8 @@ fn raw_changes_are_not_forgotten_when_the_server_loads_its_data_again() {
 /// A master with a replica that holds what a raw client pushed behind the module's back.
 fn replica_of_a_raw_push() -> (Server, Server) {
     let master = Server::start();
-    let replica = Server::start_with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
+    let replica = Server::replica_of(&master, &[]);
     let (mut leader, mut follower) = (master.client(), replica.client());
-    follower.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
     leader.ask("MIROIR.CDC.PUSH miroir:cdc:overflow:s BUDGET 99 a1 b22");
     leader.ask("LPUSH miroir:cdc:overflow:s raw");
     follower.wait_for("LLEN miroir:cdc:overflow:s", |length| length == "3");

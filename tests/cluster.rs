@@ -2,18 +2,8 @@
 
 mod support;
 
-use support::{Client, Server};
-
-const CLUSTER: &[&str] = &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-
-/// One node that has all slots.
-fn node() -> Server {
-    let server = Server::start_with(CLUSTER);
-    let mut client = server.client();
-    assert_eq!(client.ask("CLUSTER ADDSLOTSRANGE 0 16383"), "OK");
-    client.wait_for("CLUSTER INFO", |info| info.contains("cluster_state:ok"));
-    server
-}
+use support::cluster::{masters, nodes, open_slot};
+use support::Client;
 
 fn digest(client: &mut Client) -> String {
     client.ask("DEBUG DIGEST")
@@ -21,27 +11,21 @@ fn digest(client: &mut Client) -> String {
 
 #[test]
 fn nothing_is_half_written_while_a_slot_moves() {
-    let source = node();
-    let target = Server::start_with(CLUSTER);
-    let mut client = source.client();
-    let mut other = target.client();
-    client.ask("MIROIR.PUT {m}:tasks:a index_uid x");
-    client.ask("MIROIR.PUT {m}:jobs:a type reindex");
-    client.ask("MIROIR.CDC.PUSH {m}:cdc:overflow:k BUDGET 100 one");
-    client.ask("MIROIR.LEASE.ACQUIRE {m}:lease:l pod 600000");
-
-    let (source_id, target_id) = (client.ask("CLUSTER MYID"), other.ask("CLUSTER MYID"));
-    client.ask(&format!("CLUSTER MEET 127.0.0.1 {}", target.port()));
-    client.wait_for("CLUSTER NODES", |nodes| nodes.contains(&target_id) && !nodes.contains("handshake"));
-    other.wait_for("CLUSTER INFO", |info| info.contains("cluster_state:ok"));
-    let slot = client.ask("CLUSTER KEYSLOT {m}");
-    assert_eq!(other.ask(&format!("CLUSTER SETSLOT {slot} IMPORTING {source_id}")), "OK");
-    assert_eq!(client.ask(&format!("CLUSTER SETSLOT {slot} MIGRATING {target_id}")), "OK");
+    let mut nodes = nodes(1, 2);
+    let [source, target] = &mut nodes[..] else { panic!("two nodes") };
+    source.client.run(&[
+        "MIROIR.PUT {m}:tasks:a index_uid x",
+        "MIROIR.PUT {m}:jobs:a type reindex",
+        "MIROIR.CDC.PUSH {m}:cdc:overflow:k BUDGET 100 one",
+        "MIROIR.LEASE.ACQUIRE {m}:lease:l pod 600000",
+    ]);
+    let slot = source.client.ask("CLUSTER KEYSLOT {m}");
+    open_slot(source, target, &slot);
     let moved = "{m}:tasks:_index {m}:jobs:_queued {m}:cdc:overflow_bytes:k {m}:lease:_tokens";
-    let migrated = client.ask(&format!("MIGRATE 127.0.0.1 {} '' 0 5000 KEYS {moved}", target.port()));
-    assert_eq!(migrated, "OK");
+    source.order(&format!("MIGRATE 127.0.0.1 {} '' 0 5000 KEYS {moved}", target.server.port()));
 
-    let before = digest(&mut client);
+    let (client, other) = (&mut source.client, &mut target.client);
+    let before = digest(client);
     for line in [
         "MIROIR.PUT {m}:tasks:a index_uid y",
         "MIROIR.PATCH {m}:tasks:a index_uid y",
@@ -56,15 +40,15 @@ fn nothing_is_half_written_while_a_slot_moves() {
     ] {
         let answer = client.ask(line);
         assert!(answer.starts_with("TRYAGAIN "), "{line}: {answer}");
-        assert_eq!(digest(&mut client), before, "{line} changed the data");
+        assert_eq!(digest(client), before, "{line} changed the data");
     }
     // The other node does not begin an index of its own.
-    let before = digest(&mut other);
+    let before = digest(other);
     client.ask("MIROIR.GET {m}:tasks:new");
     other.ask("ASKING");
     let answer = other.ask("MIROIR.PUT {m}:tasks:new index_uid y");
     assert!(answer.starts_with("TRYAGAIN "), "{answer}");
-    assert_eq!(digest(&mut other), before);
+    assert_eq!(digest(other), before);
     // What needs no second key goes on.
     assert_eq!(client.ask("MIROIR.TASK.STATUS {m}:tasks:a processing"), "1");
     assert!(client.ask("MIROIR.MEMORY {m}").contains("tasks, [rows, 1, "));
@@ -72,8 +56,8 @@ fn nothing_is_half_written_while_a_slot_moves() {
 
 #[test]
 fn a_list_never_looks_into_other_slots() {
-    let server = node();
-    let mut client = server.client();
+    let mut nodes = masters(1);
+    let client = &mut nodes[0].client;
     for number in 0..20 {
         assert_eq!(client.ask(&format!("MIROIR.PUT m:session:k{number} pinned_group 1")), "1");
         assert_eq!(client.ask(&format!("MIROIR.PUT {{m}}:session:k{number} pinned_group 1")), "1");

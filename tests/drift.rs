@@ -17,7 +17,7 @@ use fastrand::Rng;
 use model::{audit, bytes, difference, error_code, items, send, show, Sweep, Words};
 use operations::{Operations, DATABASES, NAMESPACES, OPTIONAL};
 use redis::Value;
-use support::{replicate, Client, Server};
+use support::{replicate, Client, Server, PATIENCE};
 
 /// How many operations a test does.
 const OPERATIONS: usize = 7_000;
@@ -25,8 +25,6 @@ const OPERATIONS: usize = 7_000;
 const SEGMENT: usize = 5_000;
 /// How many into that many segments at least, as each ends in a different way.
 const SEGMENTS: usize = 4;
-/// How long something that has to happen may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How many of the last commands are kept, to be told when something is wrong.
 const REMEMBERED: usize = 30_000;
 
@@ -150,13 +148,8 @@ impl Run {
 
     /// Lets the server run out of memory for a moment, so that it evicts some of what has a life. Index sets have none.
     fn evict(&mut self, client: &mut Client) {
-        let figure = |client: &mut Client, section: &str, name: &str| -> i64 {
-            let info = client.ask(&format!("INFO {section}"));
-            let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim().parse().unwrap()
-        };
-        let before = figure(client, "stats", "evicted_keys:");
-        let limit = figure(client, "memory", "used_memory:") - self.operations.random.i64(1000..20_000);
+        let before = client.figure("stats", "evicted_keys");
+        let limit = client.figure("memory", "used_memory") - self.operations.random.i64(1000..20_000);
         let commands = [
             words!["CONFIG", "SET", "maxmemory-policy", "volatile-random"],
             words!["CONFIG", "SET", "maxmemory", limit.to_string()],
@@ -164,7 +157,7 @@ impl Run {
             words!["CONFIG", "SET", "maxmemory", "0"],
         ];
         send(client, &commands);
-        self.evicted += figure(client, "stats", "evicted_keys:") - before;
+        self.evicted += client.figure("stats", "evicted_keys") - before;
     }
 
     /// Waits until everything with a short life is over.
@@ -328,14 +321,6 @@ fn with_module() -> [String; 2] {
     ["--loadmodule".to_owned(), support::module().to_str().unwrap().to_owned()]
 }
 
-fn wait_for_rewrite(client: &mut Client) {
-    client.wait_for("INFO persistence", |info| {
-        info.contains("aof_rewrite_in_progress:0")
-            && info.contains("aof_rewrite_scheduled:0")
-            && info.contains("aof_last_bgrewrite_status:ok")
-    });
-}
-
 #[test]
 fn nothing_drifts_over_restarts_from_an_append_only_file() {
     let mut server = Server::start_with(AOF);
@@ -352,8 +337,7 @@ fn nothing_drifts_over_restarts_from_an_append_only_file() {
                 continue;
             }
             2 => {
-                client.ask("BGREWRITEAOF");
-                wait_for_rewrite(&mut client);
+                client.rewrite_log();
                 "after a rewrite, a kill and a restart"
             }
             _ => continue,

@@ -117,12 +117,7 @@ fn the_append_only_file_holds_native_commands_with_absolute_times() {
     assert!(written.len() > WORKLOAD.len() / 2, "only {} commands", written.len());
     assert_native(&written);
 
-    client.ask("BGREWRITEAOF");
-    client.wait_for("INFO persistence", |info| {
-        info.contains("aof_rewrite_in_progress:0")
-            && info.contains("aof_rewrite_scheduled:0")
-            && info.contains("aof_last_bgrewrite_status:ok")
-    });
+    client.rewrite_log();
     let rewritten = logged(&server);
     assert_native(&rewritten);
     assert_eq!(client.dump(), data);
@@ -189,11 +184,7 @@ fn the_data_survive_a_kill_with_an_append_only_file_with_the_module_and_without_
         let server = Server::start_with(AOF);
         let data = work(&mut server.client());
         if rewrite {
-            let mut client = server.client();
-            client.ask("BGREWRITEAOF");
-            client.wait_for("INFO persistence", |info| {
-                info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0")
-            });
+            server.client().rewrite_log();
         }
         let server = server.kill_and_restart();
         assert_eq!(server.client().dump(), data, "with the module, rewritten: {rewrite}");

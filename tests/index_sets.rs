@@ -5,7 +5,7 @@ mod model;
 mod support;
 
 use model::Sweep;
-use support::{Client, Server};
+use support::{Client, Server, PATIENCE};
 
 /// Rows of every table that has an index, without their entries.
 const RAW_ROWS: &[&str] = &[
@@ -41,20 +41,13 @@ const ENTRIES: &[(&str, &str)] = &[
 fn raw_rows() -> (Server, Client) {
     let server = Server::start();
     let mut client = server.client();
-    run(&mut client, RAW_ROWS);
+    client.run(RAW_ROWS);
     (server, client)
-}
-
-fn run(client: &mut Client, lines: &[&str]) {
-    for line in lines {
-        let answer = client.ask(line);
-        assert!(!answer.starts_with("ERR") && !answer.starts_with("WRONGTYPE"), "{line}: {answer}");
-    }
 }
 
 /// Waits until the index sets of the selected database are those of its rows. Nobody asks the module meanwhile.
 fn wait_for_indexes(client: &mut Client, when: &str) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         let faults = Sweep::read(client).index_faults();
         if faults.is_empty() {
@@ -128,27 +121,24 @@ fn an_entry_goes_with_its_row() {
 fn an_entry_goes_with_a_row_of_the_module_that_runs_out_or_is_evicted() {
     let server = Server::start();
     let mut client = server.client();
-    run(
-        &mut client,
-        &[
-            "MIROIR.PUT miroir:tasks:short PX 20 index_uid movies",
-            "MIROIR.PUT miroir:jobs:short PX 20 type dump",
-            "MIROIR.PUT miroir:cdc_cursor:kafka:short PX 20 last_event_seq 1",
-            "MIROIR.PUT miroir:tasks:long PX 600000 index_uid movies",
-            "MIROIR.PUT miroir:jobs:long PX 600000 type dump",
-            "MIROIR.PUT miroir:cdc_cursor:kafka:long PX 600000 last_event_seq 1",
-            "MIROIR.PUT miroir:tasks:kept index_uid movies",
-            "MIROIR.PUT miroir:jobs:kept type dump",
-            "MIROIR.PUT miroir:cdc_cursor:nats:kept last_event_seq 1",
-        ],
-    );
+    client.run(&[
+        "MIROIR.PUT miroir:tasks:short PX 20 index_uid movies",
+        "MIROIR.PUT miroir:jobs:short PX 20 type dump",
+        "MIROIR.PUT miroir:cdc_cursor:kafka:short PX 20 last_event_seq 1",
+        "MIROIR.PUT miroir:tasks:long PX 600000 index_uid movies",
+        "MIROIR.PUT miroir:jobs:long PX 600000 type dump",
+        "MIROIR.PUT miroir:cdc_cursor:kafka:long PX 600000 last_event_seq 1",
+        "MIROIR.PUT miroir:tasks:kept index_uid movies",
+        "MIROIR.PUT miroir:jobs:kept type dump",
+        "MIROIR.PUT miroir:cdc_cursor:nats:kept last_event_seq 1",
+    ]);
     wait_for_members(&mut client, "miroir:cdc_cursor:_index:kafka", "kafka:long");
     wait_for_members(&mut client, "miroir:tasks:_index", "kept, long");
     wait_for_indexes(&mut client, "after the expiry");
-    run(&mut client, &["CONFIG SET maxmemory-policy volatile-random", "CONFIG SET maxmemory 1"]);
+    client.run(&["CONFIG SET maxmemory-policy volatile-random", "CONFIG SET maxmemory 1"]);
     let keys = "EXISTS miroir:tasks:long miroir:jobs:long miroir:cdc_cursor:kafka:long";
     client.wait_for(keys, |answer| answer == "0");
-    run(&mut client, &["CONFIG SET maxmemory 0"]);
+    client.run(&["CONFIG SET maxmemory 0"]);
     wait_for_members(&mut client, "miroir:tasks:_index", "kept");
     wait_for_members(&mut client, "miroir:jobs:_queued", "kept");
     client.wait_for("EXISTS miroir:cdc_cursor:_index:kafka", |answer| answer == "0");
@@ -190,7 +180,7 @@ fn a_job_is_among_the_queued_as_long_as_it_is_queued() {
         ("HDEL miroir:jobs:k type", ""),
         ("HSET miroir:jobs:k type dump", "k"),
     ] {
-        run(&mut client, &[line]);
+        client.run(&[line]);
         wait_for_members(&mut client, "miroir:jobs:_queued", queued);
         wait_for_indexes(&mut client, line);
     }
@@ -201,21 +191,18 @@ fn a_job_is_among_the_queued_as_long_as_it_is_queued() {
 fn a_stub_gets_no_entry() {
     let server = Server::start();
     let mut client = server.client();
-    run(
-        &mut client,
-        &[
-            "HSET miroir:tasks:stub status failed",
-            "HSET miroir:jobs:stub state queued",
-            "HSET miroir:cdc_cursor:kafka:stub updated_at 1",
-            "SET miroir:aliases:text x",
-            "HSET miroir:tasks:row miroir_id row",
-        ],
-    );
+    client.run(&[
+        "HSET miroir:tasks:stub status failed",
+        "HSET miroir:jobs:stub state queued",
+        "HSET miroir:cdc_cursor:kafka:stub updated_at 1",
+        "SET miroir:aliases:text x",
+        "HSET miroir:tasks:row miroir_id row",
+    ]);
     // The row was written after the stubs.
     wait_for_members(&mut client, "miroir:tasks:_index", "row");
     assert_eq!(client.ask("EXISTS miroir:jobs:_index miroir:jobs:_queued miroir:aliases:_index"), "0");
     assert_eq!(client.ask("EXISTS miroir:cdc_cursor:_index:kafka"), "0");
-    run(&mut client, &["HSET miroir:jobs:stub type dump"]);
+    client.run(&["HSET miroir:jobs:stub type dump"]);
     wait_for_members(&mut client, "miroir:jobs:_queued", "stub");
     wait_for_indexes(&mut client, "after the stub became a row");
 }
@@ -236,7 +223,7 @@ fn entries_follow_rows_from_key_to_key_and_from_database_to_database() {
         "FLUSHDB",
         "HSET miroir:tasks:new miroir_id new",
     ] {
-        run(&mut client, &[line]);
+        client.run(&[line]);
         for database in ["1", "0"] {
             client.ask(&format!("SELECT {database}"));
             wait_for_indexes(&mut client, &format!("{line}, database {database}"));
@@ -249,8 +236,8 @@ fn entries_follow_rows_from_key_to_key_and_from_database_to_database() {
 fn a_foreign_value_at_the_key_of_an_index_stays_and_does_no_harm() {
     let (mut server, mut client) = raw_rows();
     wait_for_indexes(&mut client, "before");
-    run(&mut client, &["SET miroir:tasks:_index x", "HSET miroir:tasks:u miroir_id u", "DEL miroir:tasks:t"]);
-    run(&mut client, &["HSET miroir:aliases:b kind single current_uid x"]);
+    client.run(&["SET miroir:tasks:_index x", "HSET miroir:tasks:u miroir_id u", "DEL miroir:tasks:t"]);
+    client.run(&["HSET miroir:aliases:b kind single current_uid x"]);
     wait_for_members(&mut client, "miroir:aliases:_index", "a, b");
     assert_eq!(client.ask("GET miroir:tasks:_index"), "x");
     assert!(server.is_alive());
@@ -260,17 +247,10 @@ fn a_foreign_value_at_the_key_of_an_index_stays_and_does_no_harm() {
 fn what_was_mended_is_in_the_append_only_file_and_on_replicas() {
     let aof = ["--appendonly", "yes", "--appendfsync", "always"];
     let server = Server::start_with(&aof);
-    let port = server.port().to_string();
-    let replicas = [
-        Server::start_with(&["--replicaof", "127.0.0.1", &port]),
-        Server::bare(&["--replicaof", "127.0.0.1", &port]),
-    ];
+    let replicas = [Server::replica_of(&server, &[]), Server::bare_replica_of(&server, &[])];
     let mut client = server.client();
-    for replica in &replicas {
-        replica.client().wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    }
-    run(&mut client, RAW_ROWS);
-    run(&mut client, &["HSET miroir:jobs:gone type dump state queued", "PEXPIRE miroir:jobs:gone 20"]);
+    client.run(RAW_ROWS);
+    client.run(&["HSET miroir:jobs:gone type dump state queued", "PEXPIRE miroir:jobs:gone 20"]);
     client.wait_for("EXISTS miroir:jobs:gone", |answer| answer == "0");
     wait_for_indexes(&mut client, "on the master");
     let digest = client.ask("DEBUG DIGEST");
@@ -289,13 +269,11 @@ fn what_was_mended_is_in_the_append_only_file_and_on_replicas() {
 fn a_replica_writes_nothing_by_itself() {
     // The master has no module, so nobody mends its index sets.
     let master = Server::bare(&[]);
-    let port = master.port().to_string();
-    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
+    let replica = Server::replica_of(&master, &[]);
     let (mut client, mut other) = (master.client(), replica.client());
-    other.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    run(&mut client, RAW_ROWS);
-    run(&mut client, &["SADD miroir:tasks:_index ghost", "SET miroir:tasks:short x PX 20"]);
-    run(&mut client, &["HSET miroir:tasks:last miroir_id last"]);
+    client.run(RAW_ROWS);
+    client.run(&["SADD miroir:tasks:_index ghost", "SET miroir:tasks:short x PX 20"]);
+    client.run(&["HSET miroir:tasks:last miroir_id last"]);
     other.wait_for("EXISTS miroir:tasks:last", |answer| answer == "1");
     assert_eq!(other.ask("MIROIR.LIST miroir:tasks IDS"), "[last, t]");
     assert_eq!(other.ask("MIROIR.COUNT miroir:jobs WHERE state queued"), "1");

@@ -35,14 +35,6 @@ fn number(info: &Info, name: &str) -> i64 {
     field.parse().unwrap_or_else(|_| panic!("{name}: {field}"))
 }
 
-fn run(client: &mut Client, lines: &[&str]) {
-    for line in lines {
-        let answer = client.ask(line);
-        let code = answer.split(' ').next().unwrap_or_default();
-        assert!(!["ERR", "WRONGTYPE", "READONLY", "OOM", "NOPERM", "?"].contains(&code), "{line}: {answer}");
-    }
-}
-
 fn memory(client: &mut Client, namespace: &str) -> BTreeMap<String, BTreeMap<String, i64>> {
     redis::cmd("MIROIR.MEMORY").arg(namespace).query(&mut client.connection).unwrap()
 }
@@ -74,20 +66,17 @@ fn the_tables_are_those_of_memory_over_all_namespaces_and_databases() {
     let server = Server::start();
     let mut client = server.client();
     work(&mut client);
-    run(
-        &mut client,
-        &[
-            "MIROIR.PUT eu:tasks:t index_uid movies",
-            "MIROIR.PUT eu:session:s pinned_group g",
-            "SELECT 1",
-            "MIROIR.PUT miroir:tasks:t index_uid movies",
-            "ZADD miroir:live_pods 1 pod-1",
-            "HSET miroir:tasks:stub status failed",
-        ],
-    );
+    client.run(&[
+        "MIROIR.PUT eu:tasks:t index_uid movies",
+        "MIROIR.PUT eu:session:s pinned_group g",
+        "SELECT 1",
+        "MIROIR.PUT miroir:tasks:t index_uid movies",
+        "ZADD miroir:live_pods 1 pod-1",
+        "HSET miroir:tasks:stub status failed",
+    ]);
     let mut sums: BTreeMap<String, [i64; 3]> = BTreeMap::new();
     for (database, namespace) in [(1, "miroir"), (0, "eu"), (0, "miroir")] {
-        run(&mut client, &[&format!("SELECT {database}")]);
+        client.run(&[&format!("SELECT {database}")]);
         for (table, weight) in memory(&mut client, namespace) {
             let sum = sums.entry(table).or_default();
             for (sum, name) in sum.iter_mut().zip(["rows", "payload_bytes", "expiring"]) {
@@ -126,11 +115,11 @@ fn jobs_by_state_are_those_of_count() {
     for state in ["queued", "queued", "queued", "in_progress", "completed", "completed", "failed"] {
         for namespace in ["miroir", "eu"] {
             let id = client.ask("DBSIZE");
-            run(&mut client, &[&format!("HSET {namespace}:jobs:j{id} type dump state {state}")]);
+            client.run(&[&format!("HSET {namespace}:jobs:j{id} type dump state {state}")]);
         }
     }
     client.ask("SELECT 1");
-    run(&mut client, &["MIROIR.PUT miroir:jobs:other type dump"]);
+    client.run(&["MIROIR.PUT miroir:jobs:other type dump"]);
     client.ask("SELECT 0");
     let mut counted = BTreeMap::new();
     for namespace in ["miroir", "eu"] {
@@ -200,16 +189,13 @@ fn what_expires_and_what_is_evicted_is_counted_per_table() {
         numbers(&info(client, "miroir_tables"), &format!("table_{table}"))
     };
     for id in 0..20 {
-        run(&mut client, &[&format!("MIROIR.PUT miroir:session:s{id} PX 20 pinned_group g")]);
+        client.run(&[&format!("MIROIR.PUT miroir:session:s{id} PX 20 pinned_group g")]);
     }
-    run(
-        &mut client,
-        &[
-            "SET miroir:lease:l pod PX 20",
-            "SET miroir:ratelimit:searchui:ip 1 PX 20",
-            "MIROIR.PUT miroir:tasks:t PX 20 index_uid movies",
-        ],
-    );
+    client.run(&[
+        "SET miroir:lease:l pod PX 20",
+        "SET miroir:ratelimit:searchui:ip 1 PX 20",
+        "MIROIR.PUT miroir:tasks:t PX 20 index_uid movies",
+    ]);
     let gone = |text: &str| !text.contains("keys=");
     client.wait_for("INFO keyspace", gone);
     for (name, expired) in [("sessions", 20), ("leader_lease", 1), ("ratelimit_searchui", 1), ("tasks", 1)] {
@@ -218,16 +204,16 @@ fn what_expires_and_what_is_evicted_is_counted_per_table() {
     }
 
     for id in 0..30 {
-        run(&mut client, &[&format!("MIROIR.PUT miroir:tasks:t{id} index_uid movies")]);
-        run(&mut client, &[&format!("MIROIR.PUT miroir:session:s{id} pinned_group g")]);
-        run(&mut client, &[&format!("MIROIR.CDC.PUSH miroir:cdc:overflow:s{id} BUDGET 9 x")]);
+        client.run(&[&format!("MIROIR.PUT miroir:tasks:t{id} index_uid movies")]);
+        client.run(&[&format!("MIROIR.PUT miroir:session:s{id} pinned_group g")]);
+        client.run(&[&format!("MIROIR.CDC.PUSH miroir:cdc:overflow:s{id} BUDGET 9 x")]);
     }
-    run(&mut client, &["MIROIR.DEL miroir:tasks:t0 miroir:session:s0"]);
-    run(&mut client, &["CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 1"]);
+    client.run(&["MIROIR.DEL miroir:tasks:t0 miroir:session:s0"]);
+    client.run(&["CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 1"]);
     // A write makes the server evict, whether or not it does so by itself.
     client.ask("SET other x");
     client.wait_for("DBSIZE", |size| size == "0");
-    run(&mut client, &["CONFIG SET maxmemory 0"]);
+    client.run(&["CONFIG SET maxmemory 0"]);
     for (name, expired, evicted) in [("sessions", 20, 29), ("tasks", 1, 29), ("cdc_overflow", 0, 30)] {
         let told = table(&mut client, name);
         assert_eq!((told["rows"], told["expired"], told["evicted"]), (0, expired, evicted), "{name}");
@@ -239,7 +225,7 @@ fn what_expires_and_what_is_evicted_is_counted_per_table() {
 fn the_register_of_pods_is_counted_as_well_when_it_expires() {
     let server = Server::start();
     let mut client = server.client();
-    run(&mut client, &["ZADD miroir:live_pods 1 pod-1", "PEXPIRE miroir:live_pods 20"]);
+    client.run(&["ZADD miroir:live_pods 1 pod-1", "PEXPIRE miroir:live_pods 20"]);
     client.wait_for("EXISTS miroir:live_pods", |answer| answer == "0");
     client.ask("MIROIR.COUNT miroir:tasks");
     assert_eq!(numbers(&info(&mut client, "miroir_tables"), "table_live_pods")["expired"], 1);
@@ -250,13 +236,10 @@ fn the_alert_follows_the_thresholds() {
     let server = Server::start();
     let mut client = server.client();
     let mut alert = |warning: &str, critical: &str| {
-        run(
-            &mut client,
-            &[
-                &format!("CONFIG SET miroir.memory-warning-bytes {warning}"),
-                &format!("CONFIG SET miroir.memory-critical-bytes {critical}"),
-            ],
-        );
+        client.run(&[
+            &format!("CONFIG SET miroir.memory-warning-bytes {warning}"),
+            &format!("CONFIG SET miroir.memory-critical-bytes {critical}"),
+        ]);
         let told = info(&mut client, "miroir_memory");
         let own: i64 = info(&mut client, "memory")["used_memory"].parse().unwrap();
         let used = number(&told, "memory_used");

@@ -5,32 +5,10 @@ mod support;
 use std::collections::BTreeMap;
 
 use support::workload::{work, WORKLOAD};
-use support::{Client, Server};
-
-/// A replica of a master, in step with it.
-fn replica_of(master: &Server, with_module: bool) -> Server {
-    let port = master.port().to_string();
-    let arguments = ["--replicaof", "127.0.0.1", &port];
-    let replica = if with_module { Server::start_with(&arguments) } else { Server::bare(&arguments) };
-    replica.client().wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    catch_up(master, &replica);
-    replica
-}
-
-fn offset(info: &str, name: &str) -> i64 {
-    let line = info.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok()).unwrap_or(-1)
-}
-
-/// Waits until the replica has applied all that the master has sent so far.
-fn catch_up(master: &Server, replica: &Server) {
-    let sent = offset(&master.client().ask("INFO replication"), "master_repl_offset");
-    assert!(sent >= 0);
-    replica.client().wait_for("INFO replication", |info| offset(info, "slave_repl_offset") >= sent);
-}
+use support::{replicate, Client, Server};
 
 fn assert_same(master: &Server, replica: &Server, when: &str) {
-    catch_up(master, replica);
+    replicate(&mut master.client(), &mut replica.client());
     assert_eq!(replica.client().dump(), master.client().dump(), "{when}");
     assert_eq!(replica.client().ask("DEBUG DIGEST"), master.client().ask("DEBUG DIGEST"), "{when}");
 }
@@ -39,12 +17,12 @@ fn assert_same(master: &Server, replica: &Server, when: &str) {
 fn replicas_with_and_without_the_module_hold_what_the_master_holds() {
     let master = Server::start();
     // One of each follows the commands, one of each gets a full copy afterwards.
-    let followers = [replica_of(&master, true), replica_of(&master, false)];
+    let followers = [Server::replica_of(&master, &[]), Server::bare_replica_of(&master, &[])];
     assert!(!work(&mut master.client()).is_empty());
     for (replica, what) in followers.iter().zip(["with the module", "without the module"]) {
         assert_same(&master, replica, what);
     }
-    let late = [replica_of(&master, true), replica_of(&master, false)];
+    let late = [Server::replica_of(&master, &[]), Server::bare_replica_of(&master, &[])];
     for (replica, what) in late.iter().zip(["late, with the module", "late, without the module"]) {
         assert_same(&master, replica, what);
     }
@@ -53,9 +31,9 @@ fn replicas_with_and_without_the_module_hold_what_the_master_holds() {
 #[test]
 fn a_replica_answers_reads_as_the_master_does_and_refuses_writes() {
     let master = Server::start();
-    let replica = replica_of(&master, true);
+    let replica = Server::replica_of(&master, &[]);
     work(&mut master.client());
-    catch_up(&master, &replica);
+    replicate(&mut master.client(), &mut replica.client());
     let (mut master_client, mut client) = (master.client(), replica.client());
     for line in [
         "MIROIR.GET miroir:tasks:t1",
@@ -94,7 +72,7 @@ fn a_replica_answers_reads_as_the_master_does_and_refuses_writes() {
 #[test]
 fn what_has_run_out_is_gone_for_readers_on_master_and_replica_before_it_is_deleted() {
     let master = Server::start();
-    let replica = replica_of(&master, true);
+    let replica = Server::replica_of(&master, &[]);
     let mut client = master.client();
     assert_eq!(client.ask("DEBUG SET-ACTIVE-EXPIRE 0"), "OK");
     for line in [
@@ -105,7 +83,7 @@ fn what_has_run_out_is_gone_for_readers_on_master_and_replica_before_it_is_delet
     ] {
         assert!(!client.ask(line).starts_with("ERR"), "{line}");
     }
-    catch_up(&master, &replica);
+    replicate(&mut master.client(), &mut replica.client());
     let mut on_replica = replica.client();
     let held = on_replica.ask("DBSIZE");
     // The replica is asked first: a read on the master would delete the keys on both.
@@ -134,9 +112,9 @@ fn what_has_run_out_is_gone_for_readers_on_master_and_replica_before_it_is_delet
 #[test]
 fn a_promoted_replica_goes_on_where_the_master_stood() {
     let master = Server::start();
-    let replica = replica_of(&master, true);
+    let replica = Server::replica_of(&master, &[]);
     let data = work(&mut master.client());
-    catch_up(&master, &replica);
+    replicate(&mut master.client(), &mut replica.client());
     drop(master);
     let mut client = replica.client();
     assert_eq!(client.ask("REPLICAOF NO ONE"), "OK");
@@ -166,7 +144,7 @@ fn stat(client: &mut Client) -> BTreeMap<String, i64> {
 #[test]
 fn transactions_and_scripts_replicate_what_they_did() {
     let master = Server::start();
-    let replicas = [replica_of(&master, true), replica_of(&master, false)];
+    let replicas = [Server::replica_of(&master, &[]), Server::bare_replica_of(&master, &[])];
     let mut client = master.client();
     let done: Vec<i64> = redis::pipe()
         .atomic()
@@ -199,11 +177,11 @@ fn transactions_and_scripts_replicate_what_they_did() {
 #[test]
 fn a_raw_write_is_seen_in_the_statistics_of_the_replica_and_after_its_promotion() {
     let master = Server::start();
-    let replica = replica_of(&master, true);
+    let replica = Server::replica_of(&master, &[]);
     let mut client = master.client();
     client.ask("MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 1000 one three");
     client.ask("LPUSH miroir:cdc:overflow:kafka 1234567");
-    catch_up(&master, &replica);
+    replicate(&mut master.client(), &mut replica.client());
     let on_master = client.ask("MIROIR.CDC.STAT miroir:cdc:overflow:kafka");
     assert!(on_master.contains("length, 3, bytes, 15, "), "{on_master}");
     let mut client = replica.client();

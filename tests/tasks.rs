@@ -3,7 +3,6 @@
 
 mod support;
 
-use redis::Value;
 use support::{assert_refused, Client, Server};
 
 const STATUSES: [&str; 5] = ["enqueued", "processing", "succeeded", "failed", "canceled"];
@@ -18,17 +17,11 @@ fn may_become(from: &str, to: &str) -> bool {
         }
 }
 
-fn server_ms(client: &mut Client) -> i64 {
-    let Value::Array(time) = client.raw(&["TIME"]).unwrap() else { panic!("TIME") };
-    let part = |at: usize| redis::from_redis_value::<i64>(time[at].clone()).unwrap();
-    part(0) * 1000 + part(1) / 1000
-}
-
 /// Asserts that a field holds a time between `since` and now.
 fn assert_now(client: &mut Client, key: &str, field: &str, since: i64) {
     let time = client.integer(&format!("HGET {key} {field}"));
     // The server's cached clock may be a moment behind TIME.
-    assert!((since - 20..=server_ms(client)).contains(&time), "{key} {field}: {time}");
+    assert!((since - 20..=client.server_ms()).contains(&time), "{key} {field}: {time}");
 }
 
 #[test]
@@ -62,7 +55,7 @@ fn a_status_is_dated_where_it_has_no_date() {
     let server = Server::start();
     let mut client = server.client();
     let key = "miroir:tasks:t";
-    let since = server_ms(&mut client);
+    let since = client.server_ms();
     client.ask("MIROIR.PUT miroir:tasks:t index_uid movies");
     assert_eq!(client.ask("MIROIR.TASK.STATUS miroir:tasks:t enqueued"), "1");
     assert_eq!(client.ask("HMGET miroir:tasks:t started_at finished_at error"), "[nil, nil, nil]");
@@ -159,7 +152,7 @@ fn history(client: &mut Client, key: &str, since: i64) -> String {
         assert_eq!(entry.keys().collect::<Vec<_>>(), ["flipped_at", "uid"], "{text}");
         let at = entry["flipped_at"].as_i64().unwrap();
         assert!(at >= last, "oldest first: {text}");
-        assert!(at < 1000 || (since - 20..=server_ms(client)).contains(&at), "{text}");
+        assert!(at < 1000 || (since - 20..=client.server_ms()).contains(&at), "{text}");
         last = at;
         uids.push(entry["uid"].as_str().unwrap().to_owned());
     }
@@ -171,7 +164,7 @@ fn flips_of_a_single_alias() {
     let server = Server::start();
     let mut client = server.client();
     let key = "miroir:aliases:films";
-    let since = server_ms(&mut client);
+    let since = client.server_ms();
     client.ask(r#"MIROIR.PUT miroir:aliases:films kind single current_uid v1 created_at 5 history '[{"uid":"v0","flipped_at":3}]'"#);
     for (line, answer, uid, before) in [
         ("v2", "2", "v2", "v0 v1"),
@@ -204,7 +197,7 @@ fn flips_of_a_multi_alias_join_the_old_targets() {
     let server = Server::start();
     let mut client = server.client();
     let key = "miroir:aliases:all";
-    let since = server_ms(&mut client);
+    let since = client.server_ms();
     client.ask(r#"MIROIR.PUT miroir:aliases:all kind multi target_uids '["a","b"]'"#);
     for (line, answer, targets, before) in [
         ("TARGETS 2 b c", "2", r#"["b","c"]"#, "a,b"),
@@ -223,7 +216,7 @@ fn flips_of_a_multi_alias_join_the_old_targets() {
 fn an_alias_of_a_raw_client_can_be_flipped() {
     let server = Server::start();
     let mut client = server.client();
-    let since = server_ms(&mut client);
+    let since = client.server_ms();
     client.ask("HSET miroir:aliases:raw name raw kind single current_uid v1");
     client.ask("SADD miroir:aliases:_index raw");
     assert_eq!(client.ask("MIROIR.ALIAS.FLIP miroir:aliases:raw v2 IFVERSION 1"), "2");

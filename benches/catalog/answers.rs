@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::data::{Data, NAMESPACE, STATUSES, TABLE_KEY};
 use crate::pages::{Pages, ALL, PLACES, SELECTIONS};
 use crate::support::link::Link;
-use crate::support::report::{micros, millis, none, quartiles, thousands, verdict, Section};
+use crate::support::numbers::thousands;
+use crate::support::report::{micros, millis, none, quartiles, verdict, Section};
 use crate::support::rounds::{interleaved, Spread};
 use crate::support::servers::Server;
 use crate::support::{bar, Outcome};
@@ -215,5 +216,5 @@ fn timed(
 }
 
 fn tasks_of(side: &Side<'_>) -> String {
-    format!("{} tasks", thousands(side.data.len() as u64))
+    format!("{} tasks", thousands(side.data.len()))
 }

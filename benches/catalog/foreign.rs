@@ -8,7 +8,8 @@ use fastrand::Rng;
 use crate::data::{Data, Writing};
 use crate::support::cores::Cores;
 use crate::support::link::Link;
-use crate::support::report::{none, percent, quartiles, thousands, verdict_of, Section};
+use crate::support::numbers::thousands;
+use crate::support::report::{none, percent, quartiles, verdict_of, Section};
 use crate::support::rounds::{interleaved, Spread};
 use crate::support::servers::Server;
 use crate::support::traffic::{Batch, Crowd, Script};
@@ -214,7 +215,7 @@ fn sections(all: &[Figures], sets: usize, tasks: usize, cores: Option<Cores>) ->
     throughput.note(format!(
         "Medians and quartiles of {rounds} interleaved rounds on {sets} sets of three new servers, each with {} tasks: one with the \
          module, two without. What the two equal ones differ by is noise. ± is the 95 % confidence of the median. {pinned}",
-        thousands(tasks as u64)
+        thousands(tasks)
     ));
     cpu.note(format!(
         "The CPU time of the server's main thread, from INFO, over the operations, of the same rounds. It has no target \

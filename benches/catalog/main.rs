@@ -21,7 +21,8 @@ use clap::{Parser, ValueEnum};
 use answers::Side;
 use data::{Data, Writing};
 use support::link::Link;
-use support::report::{machine, thousands, Report};
+use support::numbers::thousands;
+use support::report::{machine, Report};
 use support::servers::Server;
 use support::{say, Outcome};
 
@@ -151,7 +152,7 @@ fn loaded(
 ) -> Outcome<(Server, u64)> {
     let server = start();
     let took = data.load(server.port(), writing, title)?;
-    say(&format!("{title}: {} tasks in {:.1} s.", thousands(data.len() as u64), took.as_secs_f64()))?;
+    say(&format!("{title}: {} tasks in {:.1} s.", thousands(data.len()), took.as_secs_f64()))?;
     let used = memory::settled(&mut Link::open(server.port())?)?;
     Ok((server, used))
 }

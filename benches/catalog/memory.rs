@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::data::{Data, ID_LENGTH, NAMESPACE};
 use crate::rebuild::Rebuild;
 use crate::support::link::Link;
-use crate::support::report::{none, thousands, verdict, Section};
+use crate::support::numbers::thousands;
+use crate::support::report::{none, verdict, Section};
 use crate::support::Outcome;
 
 /// How many bytes a task may take beyond its id.

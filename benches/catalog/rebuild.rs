@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::data::{Data, TABLE_KEY};
 use crate::memory::settled;
 use crate::support::link::{number, Link};
-use crate::support::report::{millis, none, percent, thousands, verdict, Section};
+use crate::support::numbers::thousands;
+use crate::support::report::{millis, none, percent, verdict, Section};
 use crate::support::rounds::quantile;
 use crate::support::servers::{self, Server};
 use crate::support::{bar, Outcome};
@@ -154,7 +155,7 @@ pub fn section(data: &Data, rebuilds: &[Rebuild]) -> Section {
         "Longest",
         "≤ 10 ms",
     ];
-    let rows = thousands(data.len() as u64);
+    let rows = thousands(data.len());
     let mut section = Section::new(format!("Rebuild of {rows} tasks on MODULE LOAD"), &columns);
     for (place, rebuild) in (1..).zip(rebuilds) {
         let Rebuild { load, ready, progress, pings, idle, .. } = rebuild;
@@ -164,7 +165,7 @@ pub fn section(data: &Data, rebuilds: &[Rebuild]) -> Section {
             shown(*load),
             ready.map_or_else(none, shown),
             seen(progress),
-            thousands(pings.sorted.len() as u64),
+            thousands(pings.sorted.len()),
             millis(quantile(&pings.sorted, 0.999)),
             pings.too_long().to_string(),
             millis(pings.longest()),

@@ -2,6 +2,9 @@
 
 pub mod cores;
 pub mod link;
+/// The numbers as the demonstration shows them.
+#[path = "../../examples/demo/numbers.rs"]
+pub mod numbers;
 pub mod report;
 pub mod rounds;
 /// The servers that the tests use as well: their own port and directory, gone when they are dropped.

@@ -139,16 +139,3 @@ pub fn percent(figure: f64) -> String {
 pub fn quartiles(spread: Spread, show: fn(f64) -> String) -> String {
     format!("{} … {}", show(spread.low), show(spread.high))
 }
-
-/// A number with commas between its thousands.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}

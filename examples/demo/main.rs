@@ -2,6 +2,7 @@
 //!
 //! `make demo [PORT=…]`, or `cargo run --example demo -- --help`.
 
+mod numbers;
 mod report;
 mod server;
 mod workload;
@@ -13,7 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use report::thousands;
+use numbers::thousands;
 use server::Server;
 use workload::Part;
 

@@ -3,6 +3,7 @@
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
+use crate::numbers::thousands;
 use crate::server::{Server, Weights};
 use crate::workload::CANARIES;
 use crate::Outcome;
@@ -137,17 +138,4 @@ pub fn table(measured: &[Measured]) -> String {
 fn ratio(bytes: usize, estimate: usize) -> String {
     // Both are far below 2^52, where a double is exact.
     format!("{:.2}", bytes as f64 / estimate as f64)
-}
-
-/// A number with commas between its thousands.
-pub fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

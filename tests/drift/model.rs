@@ -3,21 +3,17 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use miroir::keyspace::{locate, Place};
 use miroir::schema::{Index, Order, Origin, Shape, Table};
 use redis::Value;
 
-use super::support::Client;
+use super::support::{Client, PATIENCE};
 
 pub type Words = Vec<Vec<u8>>;
 type Sets = BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>;
 /// A set and a member of it, or a namespace and a sink.
 type Pair = (Vec<u8>, Vec<u8>);
-
-/// How long something that has to happen may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Words of any bytes.
 macro_rules! words {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use miroir::schema::{Kind, Order, Shape, Table, TABLES};
 use redis::Value;
 
+use super::super::support::audit::{try_calls, Told};
 use super::super::support::Client;
 use super::{bytes, error_code, items, send, show, Entry, Sweep, Words, PATIENCE};
 
@@ -283,29 +284,19 @@ pub fn ask_all(client: &mut Client, questions: &[Question]) -> Vec<Value> {
 
 /// What AUDIT finds in a namespace, each finding with its key.
 pub fn audit(client: &mut Client, namespace: &str) -> BTreeSet<(String, Vec<u8>)> {
-    let mut found = BTreeSet::new();
-    let mut cursor = b"0".to_vec();
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answers = send(client, &[words!["MIROIR.AUDIT", namespace, &cursor[..], "COUNT", "50"]]);
-        if error_code(&answers[0]) == Some("TRYAGAIN") && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-            continue;
+    let calls = loop {
+        match try_calls::<Told>(client, namespace, "COUNT 50") {
+            Err(error) if error.code() == Some("TRYAGAIN") && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            calls => break calls.unwrap_or_else(|error| panic!("MIROIR.AUDIT {namespace}: {error}")),
         }
-        let [next, findings] = items(&answers[0]) else { panic!("MIROIR.AUDIT {namespace}: {answers:?}") };
-        for finding in items(findings) {
-            let value = |name: &str| {
-                let pair = items(finding).chunks(2).find(|pair| bytes(&pair[0]) == name.as_bytes());
-                bytes(&pair.unwrap_or_else(|| panic!("a finding without {name}: {finding:?}"))[1])
-            };
-            assert_eq!(value("repaired"), b"0", "nobody asked for a repair: {finding:?}");
-            assert!(!value("detail").is_empty(), "{finding:?}");
-            found.insert((show(&value("finding")), value("key")));
-        }
-        cursor = bytes(next);
-        assert!(Instant::now() < deadline, "MIROIR.AUDIT {namespace} does not come to an end");
-        if cursor == b"0" {
-            return found;
-        }
-    }
+    };
+    let told = calls.concat().into_iter().map(|told| {
+        assert_eq!(bytes(&told["repaired"]), b"0", "nobody asked for a repair: {told:?}");
+        assert!(!bytes(&told["detail"]).is_empty(), "{told:?}");
+        (show(&bytes(&told["finding"])), bytes(&told["key"]))
+    });
+    told.collect()
 }

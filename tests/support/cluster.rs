@@ -33,12 +33,12 @@ impl Node {
 
 /// Masters that share all slots evenly, in the order of the slots.
 pub fn masters(number: usize) -> Vec<Node> {
-    start(number, number)
+    nodes(number, number)
 }
 
 /// The same, and behind them a replica of the last.
 pub fn masters_and_replica(number: usize) -> Vec<Node> {
-    let mut nodes = start(number, number + 1);
+    let mut nodes = nodes(number, number + 1);
     let master = nodes[number - 1].id.clone();
     let replica = &mut nodes[number];
     replica.order(&format!("CLUSTER REPLICATE {master}"));
@@ -52,7 +52,7 @@ pub fn masters_and_replica(number: usize) -> Vec<Node> {
 }
 
 /// Nodes that know each other, the first of them with slots.
-fn start(with_slots: usize, number: usize) -> Vec<Node> {
+pub fn nodes(with_slots: usize, number: usize) -> Vec<Node> {
     let mut nodes: Vec<Node> = (0..number).map(|_| Node::start()).collect();
     let share = SLOTS / with_slots;
     for (place, node) in nodes.iter_mut().enumerate() {
@@ -75,6 +75,12 @@ fn start(with_slots: usize, number: usize) -> Vec<Node> {
     nodes
 }
 
+/// Lets a slot begin to move.
+pub fn open_slot(from: &mut Node, to: &mut Node, slot: &str) {
+    to.order(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", from.id));
+    from.order(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", to.id));
+}
+
 /// Moves a slot with its keys, a few at a time. `meanwhile` runs before each piece.
 pub fn move_slot(
     from: &mut Node,
@@ -82,8 +88,7 @@ pub fn move_slot(
     slot: &str,
     mut meanwhile: impl FnMut(&mut Node, &mut Node),
 ) {
-    to.order(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", from.id));
-    from.order(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", to.id));
+    open_slot(from, to, slot);
     loop {
         meanwhile(from, to);
         let keys = from.client.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 10"));

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod audit;
 pub mod cluster;
 pub mod workload;
 
@@ -18,7 +19,7 @@ use redis::{Connection, RedisError, Value};
 use tempfile::TempDir;
 
 /// How long a test waits for something that has to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The module as it is shipped. `MIROIR_MODULE` names another build of it.
 pub fn module() -> PathBuf {
@@ -62,10 +63,21 @@ impl Server {
         Self::bare(&[&["--loadmodule", module.to_str().unwrap()], arguments].concat())
     }
 
+    /// A server with the build of the module that has MIROIR.DEBUG.
+    pub fn start_debug_build() -> Self {
+        Self::bare(&["--loadmodule", debug_module().to_str().unwrap()])
+    }
+
     /// A server with the module that has all the data of another one.
     pub fn replica_of(master: &Self, arguments: &[&str]) -> Self {
+        let module = module();
+        Self::bare_replica_of(master, &[&["--loadmodule", module.to_str().unwrap()], arguments].concat())
+    }
+
+    /// The same without the module, unless the arguments load one.
+    pub fn bare_replica_of(master: &Self, arguments: &[&str]) -> Self {
         let port = master.port().to_string();
-        let replica = Self::start_with(&[&["--replicaof", "127.0.0.1", &port], arguments].concat());
+        let replica = Self::bare(&[&["--replicaof", "127.0.0.1", &port], arguments].concat());
         replicate(&mut master.client(), &mut replica.client());
         replica
     }
@@ -220,10 +232,34 @@ impl Client {
         command.query(&mut self.connection)
     }
 
+    /// Sends a line that must not be answered with an error.
+    pub fn succeed(&mut self, line: &str) -> String {
+        self.raw(&split(line)).map_or_else(|error| panic!("{line}: {error}"), |answer| show(&answer))
+    }
+
+    /// Sends lines that must not be answered with an error.
+    pub fn run(&mut self, lines: &[&str]) {
+        for line in lines {
+            self.succeed(line);
+        }
+    }
+
     /// Sends a line and answers its integer.
     pub fn integer(&mut self, line: &str) -> i64 {
         let answer = self.ask(line);
         answer.parse().unwrap_or_else(|_| panic!("{line}: {answer}"))
+    }
+
+    /// A number that a section of INFO tells.
+    pub fn figure(&mut self, section: &str, name: &str) -> i64 {
+        let info = self.ask(&format!("INFO {section}"));
+        figure(&info, name).unwrap_or_else(|| panic!("INFO {section} tells no {name}: {info}"))
+    }
+
+    /// The server's clock, in ms.
+    pub fn server_ms(&mut self) -> i64 {
+        let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(&mut self.connection).unwrap();
+        seconds * 1000 + micros / 1000
     }
 
     /// Asks the same until the answer passes the test, and answers it.
@@ -237,6 +273,16 @@ impl Client {
             assert!(Instant::now() < deadline, "{line} still answers {answer}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Rewrites the append-only file, and waits until that is done.
+    pub fn rewrite_log(&mut self) {
+        self.succeed("BGREWRITEAOF");
+        self.wait_for("INFO persistence", |info| {
+            info.contains("aof_rewrite_in_progress:0")
+                && info.contains("aof_rewrite_scheduled:0")
+                && info.contains("aof_last_bgrewrite_status:ok")
+        });
     }
 
     /// Everything in the selected database, in a form that can be compared and printed.
@@ -273,12 +319,14 @@ impl Client {
 
 /// Waits until a replica has applied all that its master has sent so far.
 pub fn replicate(master: &mut Client, replica: &mut Client) {
-    fn offset(info: &str, name: &str) -> i64 {
-        info.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap_or(-1)
-    }
     replica.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    let sent = offset(&master.ask("INFO replication"), "master_repl_offset:");
-    replica.wait_for("INFO replication", |info| offset(info, "slave_repl_offset:") >= sent);
+    let sent = master.figure("replication", "master_repl_offset");
+    replica.wait_for("INFO replication", |info| figure(info, "slave_repl_offset") >= Some(sent));
+}
+
+/// A number in an answer of INFO.
+pub fn figure(info: &str, name: &str) -> Option<i64> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
 }
 
 /// Asserts that every line is answered with an error that holds its text, and that no data change.
