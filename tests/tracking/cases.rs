@@ -79,6 +79,7 @@ pub const CASES: &[Case] = &[
             "MIROIR.PUT miroir:admin_session:a csrf_token z admin_key_hash y",
             "MIROIR.PATCH miroir:admin_session:a revoked 1",
             "MIROIR.TOUCH miroir:admin_session:a PX 600000",
+            "MIROIR.ADMIN.REVOKE miroir:admin_session:a",
             "MIROIR.DEL miroir:admin_session:a",
             "HSET miroir:admin_session:a revoked 1",
             "PEXPIRE miroir:admin_session:a 600000",
@@ -114,9 +115,55 @@ pub const CASES: &[Case] = &[
         changes: &[
             "MIROIR.PUT miroir:jobs:j type reindex",
             "MIROIR.PATCH miroir:jobs:j progress '{\"done\":1}'",
+            "MIROIR.JOB.CLAIM miroir:jobs pod-1 600000 ID j",
+            "MIROIR.JOB.CLAIM miroir:jobs pod-1 600000 ID j MAXATTEMPTS 1",
             "MIROIR.DEL miroir:jobs:j",
             "HSET miroir:jobs:j state in_progress claimed_by pod-1",
             "DEL miroir:jobs:j",
+        ],
+    },
+    Case {
+        key: "miroir:jobs:claimed",
+        beside: &[],
+        put: "HSET miroir:jobs:claimed type dump state in_progress created_at 1 attempts 1 claimed_by pod-1 \
+              claim_token 1 claim_expires_at 4102444800000",
+        reads: &["MIROIR.GET miroir:jobs:claimed", "MIROIR.GET miroir:jobs:claimed progress"],
+        changes: &[
+            "MIROIR.JOB.RENEW miroir:jobs:claimed pod-1 1 600000",
+            "MIROIR.JOB.RENEW miroir:jobs:claimed pod-1 1 600000 PROGRESS '{\"done\":1}'",
+            "MIROIR.JOB.FINISH miroir:jobs:claimed pod-1 1 completed",
+            "MIROIR.JOB.FINISH miroir:jobs:claimed pod-1 1 failed ERROR 'disk full'",
+            "MIROIR.JOB.FINISH miroir:jobs:claimed pod-1 1 queued",
+        ],
+    },
+    Case {
+        key: "miroir:jobs:left",
+        beside: &[],
+        put: "HSET miroir:jobs:left type dump state in_progress created_at 1 attempts 1 claimed_by pod-1 \
+              claim_token 1 claim_expires_at 1000",
+        reads: &["MIROIR.GET miroir:jobs:left"],
+        changes: &["MIROIR.JOB.RECLAIM miroir:jobs", "MIROIR.JOB.CLAIM miroir:jobs pod-2 600000 ID left"],
+    },
+    Case {
+        key: "miroir:idemp:k",
+        beside: &[],
+        put: "MIROIR.IDEMP.BEGIN miroir:idemp:k \
+              e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 t1 LOCK 600000",
+        reads: &["MIROIR.GET miroir:idemp:k", "MIROIR.GET miroir:idemp:k state"],
+        changes: &[
+            "MIROIR.IDEMP.COMPLETE miroir:idemp:k t1",
+            "MIROIR.IDEMP.ABORT miroir:idemp:k t1",
+            "MIROIR.TOUCH miroir:idemp:k PX 700000",
+        ],
+    },
+    Case {
+        key: "miroir:search_ui_scoped_key:movies",
+        beside: &[],
+        put: "MIROIR.SCOPEDKEY.ROTATE miroir:search_ui_scoped_key:movies u1 1",
+        reads: &["MIROIR.GET miroir:search_ui_scoped_key:movies"],
+        changes: &[
+            "MIROIR.SCOPEDKEY.ROTATE miroir:search_ui_scoped_key:movies u2 2 PRIMARYKEY secret",
+            "MIROIR.PATCH miroir:search_ui_scoped_key:movies primary_key secret",
         ],
     },
     Case {
@@ -155,6 +202,20 @@ pub const CASES: &[Case] = &[
             "MIROIR.CDC.TRIM miroir:cdc:overflow:kafka BUDGET 0",
             "LPUSH miroir:cdc:overflow:kafka three",
         ],
+    },
+    Case {
+        key: "miroir:live_pods",
+        beside: &[],
+        put: "MIROIR.POD.BEAT miroir:live_pods pod-1",
+        reads: &["MIROIR.POD.LIVE miroir:live_pods"],
+        changes: &["MIROIR.POD.BEAT miroir:live_pods pod-2", "ZREM miroir:live_pods pod-1"],
+    },
+    Case {
+        key: "miroir:ratelimit:searchui:192.0.2.1",
+        beside: &[],
+        put: "MIROIR.RATELIMIT.HIT miroir:ratelimit:searchui:192.0.2.1 1000 600000",
+        reads: &["GET miroir:ratelimit:searchui:192.0.2.1"],
+        changes: &["MIROIR.RATELIMIT.HIT miroir:ratelimit:searchui:192.0.2.1 1000 600000 COST 2"],
     },
     Case {
         key: "miroir:canary_runs:c",

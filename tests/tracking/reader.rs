@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::{PushInfo, PushKind, Value};
 
-use crate::support::{Client, Server};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{Client, Server, PATIENCE};
 
 /// How the server tells what has changed.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +101,7 @@ impl Reader {
     /// Reads by lines that have to succeed, after which there is nothing to tell.
     pub fn read(&mut self, lines: &[&str]) {
         for line in lines {
-            succeed(&mut self.client, line);
+            self.client.succeed(line);
         }
         assert_eq!(self.told(), [""; 0], "after {lines:?}");
     }
@@ -120,13 +118,4 @@ fn keys(value: &Value) -> Vec<String> {
         Value::Array(keys) => keys.iter().map(text).collect(),
         other => panic!("no keys: {other:?}"),
     }
-}
-
-/// Sends a line that must not be answered with an error.
-pub fn succeed(client: &mut Client, line: &str) -> String {
-    let answer = client.ask(line);
-    let code = answer.split(' ').next().unwrap_or_default();
-    let is_error = code.len() > 1 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    assert!(!is_error || ["OK", "PONG", "QUEUED"].contains(&code), "{line}: {answer}");
-    answer
 }
