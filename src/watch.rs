@@ -17,6 +17,9 @@ pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
     let handler = match (address.table.name, address.place) {
         (buffers::TABLE, Place::Row(_)) => buffers::list_changed,
         (leases::TABLE, Place::Row(_)) => leases::touched,
+        (leases::TABLE, Place::Reserved(_)) => {
+            |context: &Context<'_>, _: &CStr, _: &[u8]| leases::records_touched(context)
+        }
         _ => return,
     };
     // A replica and a loading server repeat what a master has decided, whoever made it decide.

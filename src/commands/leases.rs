@@ -3,6 +3,8 @@
 use super::arguments::Arguments;
 use super::syntax::{KEY, MILLISECONDS};
 use super::target;
+use crate::catalog::facts::Facts;
+use crate::catalog::follow;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::lease::Decision;
@@ -83,13 +85,19 @@ fn carry_out(
     let token = match decision {
         Decision::Grant(token) => {
             leases::begin(context, target, holder, token)?;
+            leases::hold(context, target, holder, end)?;
             token
         }
-        Decision::Extend(token) => token,
+        Decision::Extend(token) => {
+            let facts =
+                Facts::of_structure(target.key.bytes().len(), Some(holder.bytes().len() as u64), Some(end));
+            let prolong = || leases::prolong(context, target, end);
+            follow::written(context, &target.address, target.id.as_bytes(), prolong, || Some(facts))?;
+            token
+        }
         Decision::Refuse => return Ok(refusal(record, now)),
         Decision::Exhausted => return Err(Failure::refused("the tokens of this lease's scope are used up")),
     };
-    leases::hold(context, target, holder, end)?;
     Ok(Reply::Array(vec![
         Reply::Integer(1),
         Reply::bulk(holder.bytes()),

@@ -3,9 +3,12 @@
 use super::arguments::Arguments;
 use super::syntax::{COUNT, KEY, MILLISECONDS};
 use super::target;
+use crate::catalog::facts::Facts;
+use crate::catalog::follow;
 use crate::errors::{Failure, Outcome};
 use crate::rules::backoff::{Steps, MEMORY_MS};
 use crate::rules::expiry;
+use crate::rules::window::Window;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::entry::entry;
 use crate::server::{Arg, Context, Reply};
@@ -53,11 +56,21 @@ fn hit(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let window = limits::window(context, &target.address, target.key)?;
     let answer = window.hit(now, limit, window_ms, cost, is_look);
     if answer.allowed && !is_look {
-        limits::count(context, target.key, &window, cost, end)?;
+        count(context, &target, &window, cost, end)?;
     } else if !is_look {
         limits::close(context, target.key, &window, end)?;
     }
     Ok(Reply::integers([i64::from(answer.allowed), answer.remaining, answer.retry_after, answer.reset]))
+}
+
+/// Counts a hit, and tells the catalog.
+fn count(context: &Context<'_>, target: &Target<'_>, window: &Window, cost: i64, end: i64) -> Outcome<()> {
+    let sum = window.count.saturating_add(cost);
+    let digits = sum.checked_ilog10().unwrap_or(0) + 1;
+    let ends_at = window.ends_at.unwrap_or(end);
+    let facts = Facts::of_structure(target.key.bytes().len(), Some(u64::from(digits)), Some(ends_at));
+    let write = || limits::count(context, target.key, window, cost, end);
+    follow::written(context, &target.address, target.id.as_bytes(), write, || Some(facts))
 }
 
 /// MIROIR.LOGIN.CHECK.
@@ -88,7 +101,7 @@ fn check(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let answer = window.hit(now, limit, window_ms, 1, backoff > 0);
     let allowed = answer.allowed && backoff == 0;
     if allowed {
-        limits::count(context, target.key, &window, 1, end)?;
+        count(context, &target, &window, 1, end)?;
     } else {
         limits::close(context, target.key, &window, end)?;
     }

@@ -20,10 +20,10 @@ pub fn is_writing() -> bool {
 }
 
 /// Sets the mark for the time of its life.
-struct Writing;
+pub(super) struct Writing;
 
 impl Writing {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         WRITING.store(true, Ordering::Relaxed);
         Self
     }
@@ -70,6 +70,10 @@ impl<'a> Words<'a> {
     /// Adds a number in decimal.
     pub fn number(&mut self, number: i64) -> &mut Self {
         self.bytes(number.to_string().as_bytes())
+    }
+
+    pub(super) fn pointers(&self) -> &[*mut raw::RedisModuleString] {
+        &self.pointers
     }
 
     /// How many words there are.

@@ -70,6 +70,12 @@ impl Context<'_> {
         self.open_string(name.as_ptr(), MODE as i32)
     }
 
+    /// Opens a key that is about to be written. Who watches it is told when the handle is closed, so only for a write that
+    /// will be done.
+    pub(super) fn open_to_write(&self, name: Arg<'_>) -> Key<'_> {
+        self.open_string(name.as_ptr(), (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as i32)
+    }
+
     fn open_string(&self, name: *mut raw::RedisModuleString, mode: i32) -> Key<'_> {
         // SAFETY: a read of a function pointer that the server's init has set.
         let pointer = unsafe { raw::RedisModule_OpenKey }.and_then(|open| {
@@ -93,6 +99,30 @@ impl Drop for Key<'_> {
 }
 
 impl Key<'_> {
+    pub(super) fn handle(&self) -> Option<NonNull<raw::RedisModuleKey>> {
+        self.pointer
+    }
+
+    /// The bytes of a string, for as long as nothing is written; empty for every other type. The server keeps a string that
+    /// was read so in one piece from then on, even a number.
+    #[must_use]
+    pub fn string(&self) -> &[u8] {
+        if self.key_type() != KeyType::String {
+            return &[];
+        }
+        let Some(pointer) = self.pointer else { return &[] };
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let Some(access) = (unsafe { raw::RedisModule_StringDMA }) else { return &[] };
+        let mut length = 0;
+        // SAFETY: the handle is open on a string, and `length` is writable.
+        let start = unsafe { access(pointer.as_ptr(), &mut length, raw::REDISMODULE_READ as i32) };
+        if start.is_null() || length == 0 {
+            return &[];
+        }
+        // SAFETY: the bytes belong to the value, which nothing changes while the handle is borrowed.
+        unsafe { std::slice::from_raw_parts(start.cast(), length) }
+    }
+
     /// The type of the value.
     #[must_use]
     pub fn key_type(&self) -> KeyType {

@@ -14,6 +14,7 @@ pub mod events;
 pub mod info;
 pub mod key;
 pub mod load;
+mod native;
 pub mod register;
 pub mod reply;
 pub mod scan;

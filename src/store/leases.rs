@@ -10,31 +10,45 @@ use crate::keyspace::Address;
 use crate::rules::lease::{Lease, NO_TOKEN};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
-use crate::server::{Arg, Context, KeyType, Text, Words};
+use crate::server::{Arg, Context, KeyType, Words};
 
 /// The name of the structure in the schema.
 pub const TABLE: &str = "leader_lease";
 
-/// Leases that this process has dealt with, each with whether the tenure on record still runs. Whoever holds a lease
-/// after that is in a new tenure, even if it is the holder on record.
-static RUNNING: Remembered<bool> = Remembered::new();
+/// Leases that this process has dealt with. Whoever holds a lease after its tenure has ended is in a new tenure, even if it
+/// is the holder on record.
+static TENURES: Remembered<Tenure> = Remembered::new();
+
+/// What this process knows of a lease from the last command or event on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tenure {
+    /// The tenure on record runs, with this token: its holder is the one on record.
+    Runs(i64),
+    /// The tenure on record has ended.
+    Ended,
+}
 
 /// Follows what happens to a lease without a command of this module. Only a change of its TTL is no end.
 pub fn touched(context: &Context<'_>, event: &CStr, key: &[u8]) {
     if !matches!(event.to_bytes(), b"expire" | b"persist") {
-        RUNNING.change(context, key, |running| *running = false);
+        TENURES.change(context, key, |tenure| *tenure = Tenure::Ended);
     }
+}
+
+/// Follows what other clients do to the records of tokens and holders: what they say now counts.
+pub fn records_touched(context: &Context<'_>) {
+    TENURES.retain(context, |tenure| *tenure == Tenure::Ended);
 }
 
 /// Follows an event of whole databases.
 pub fn database_changed(event: DatabaseEvent) {
-    RUNNING.follow(event);
+    TENURES.follow(event);
 }
 
 /// A lease as the server holds it.
 pub struct Record {
-    holder: Option<Text>,
-    token_holder: Option<Text>,
+    holder: Option<Vec<u8>>,
+    token_holder: Option<Vec<u8>>,
     last_token: i64,
     /// When it runs out, in ms since the epoch; None where nobody holds it, or where it has no TTL.
     pub expires_at: Option<i64>,
@@ -45,9 +59,9 @@ impl Record {
     #[must_use]
     pub fn lease(&self) -> Lease<'_> {
         Lease {
-            holder: self.holder.as_ref().map(Text::bytes),
+            holder: self.holder.as_deref(),
             last_token: self.last_token,
-            token_holder: self.token_holder.as_ref().map(Text::bytes),
+            token_holder: self.token_holder.as_deref(),
         }
     }
 }
@@ -66,17 +80,15 @@ fn holders_key(address: &Address<'_>) -> Vec<u8> {
 /// WRONGTYPE for a foreign value at one of the keys; an error for a token that is no number.
 pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
     let Target { key, address, id: scope } = target;
-    let (held, expires_at) = {
+    let (holder, expires_at) = {
         let lease = context.open(*key);
-        (lease.expect(KeyType::String)?, lease.expires_at())
+        let is_held = lease.expect(KeyType::String)?;
+        (is_held.then(|| lease.string().to_vec()), lease.expires_at())
     };
-    let holder = if held {
-        let mut words = Words::with_capacity(1);
-        words.arg(*key);
-        Text::new(context.read(c"GET", &words)?.root().bytes())
-    } else {
-        None
-    };
+    let tenure = TENURES.get(context, key.bytes());
+    if let (Some(Tenure::Runs(token)), Some(_)) = (tenure, &holder) {
+        return Ok(Record { token_holder: holder.clone(), holder, last_token: token, expires_at });
+    }
     let tokens = context.open_named(&tokens_key(address));
     tokens.expect(KeyType::Hash)?;
     let last_token = match tokens.field_named(scope.as_bytes()) {
@@ -87,13 +99,13 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
     };
     let holders = context.open_named(&holders_key(address));
     holders.expect(KeyType::Hash)?;
-    let token_holder = match RUNNING.get(context, key.bytes()) {
-        Some(false) => None,
-        Some(true) | None => holders.field_named(scope.as_bytes()),
+    let token_holder = match tenure {
+        Some(Tenure::Ended) => None,
+        _ => holders.field_named(scope.as_bytes()).map(|holder| holder.bytes().to_vec()),
     };
     let record = Record { holder, token_holder, last_token, expires_at };
     if record.lease().token() != NO_TOKEN {
-        RUNNING.set(context, key.bytes(), true);
+        TENURES.set(context, key.bytes(), Tenure::Runs(last_token));
     }
     context.reach([tokens_key(address), holders_key(address)])?;
     Ok(record)
@@ -105,13 +117,13 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
 /// The server's own.
 pub fn begin(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, token: i64) -> Outcome<()> {
     let Target { address, id: scope, .. } = target;
-    let token = token.to_string();
-    for (hash, value) in [(holders_key(address), holder.bytes()), (tokens_key(address), token.as_bytes())] {
+    let text = token.to_string();
+    for (hash, value) in [(holders_key(address), holder.bytes()), (tokens_key(address), text.as_bytes())] {
         let mut words = Words::with_capacity(3);
         words.bytes(&hash).bytes(scope.as_bytes()).bytes(value);
         context.write(c"HSET", &words)?;
     }
-    RUNNING.set(context, target.key.bytes(), true);
+    TENURES.set(context, target.key.bytes(), Tenure::Runs(token));
     Ok(())
 }
 
@@ -123,6 +135,14 @@ pub fn hold(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, end: i6
     let mut words = Words::with_capacity(4);
     words.arg(target.key).arg(holder).bytes(b"PXAT").number(end);
     context.write(c"SET", &words).map(|_| ())
+}
+
+/// Lets the tenure that runs last until `end`, in ms since the epoch.
+///
+/// # Errors
+/// The server's own.
+pub fn prolong(context: &Context<'_>, target: &Target<'_>, end: i64) -> Outcome<()> {
+    context.expire_at(target.key, end)
 }
 
 /// Ends a tenure. Its token stays on record, so that the next one is higher.
@@ -137,6 +157,6 @@ pub fn release(context: &Context<'_>, target: &Target<'_>) -> Outcome<()> {
     let mut words = Words::with_capacity(2);
     words.bytes(&holders_key(&target.address)).bytes(target.id.as_bytes());
     context.write(c"HDEL", &words)?;
-    RUNNING.forget(context, target.key.bytes());
+    TENURES.forget(context, target.key.bytes());
     Ok(())
 }

@@ -17,19 +17,12 @@ const ALLOWED_AT: &str = "next_allowed_at";
 /// # Errors
 /// WRONGTYPE for a foreign value, an error for one that is no number from 0.
 pub fn window(context: &Context<'_>, address: &Address<'_>, key: Arg<'_>) -> Outcome<Window> {
-    let (is_open, ends_at) = {
-        let counter = context.open(key);
-        (counter.expect(KeyType::String)?, counter.expires_at())
-    };
-    if !is_open {
-        return Ok(Window { count: 0, is_open, ends_at: None });
+    let counter = context.open(key);
+    if !counter.expect(KeyType::String)? {
+        return Ok(Window { count: 0, is_open: false, ends_at: None });
     }
-    let mut words = Words::with_capacity(1);
-    words.arg(key);
-    let counter = context.read(c"GET", &words)?;
-    let text = counter.root().bytes();
-    let count = number(address, "counter", text)?;
-    Ok(Window { count, is_open, ends_at })
+    let count = number(address, "counter", counter.string())?;
+    Ok(Window { count, is_open: true, ends_at: counter.expires_at() })
 }
 
 /// Counts a hit in a window, which ends at `end`, in ms, unless it has an end already.
@@ -37,13 +30,12 @@ pub fn window(context: &Context<'_>, address: &Address<'_>, key: Arg<'_>) -> Out
 /// # Errors
 /// The server's own.
 pub fn count(context: &Context<'_>, key: Arg<'_>, window: &Window, cost: i64, end: i64) -> Outcome<()> {
-    let mut words = Words::with_capacity(4);
     if !window.is_open {
+        let mut words = Words::with_capacity(4);
         words.arg(key).number(cost).bytes(b"PXAT").number(end);
         return context.write(c"SET", &words).map(|_| ());
     }
-    words.arg(key).number(cost);
-    context.write(c"INCRBY", &words)?;
+    context.increase(key, cost, window.count.saturating_add(cost))?;
     close(context, key, window, end)
 }
 
@@ -55,9 +47,7 @@ pub fn close(context: &Context<'_>, key: Arg<'_>, window: &Window, end: i64) -> 
     if !window.is_open || window.ends_at.is_some() {
         return Ok(());
     }
-    let mut words = Words::with_capacity(2);
-    words.arg(key).number(end);
-    context.write(c"PEXPIREAT", &words).map(|_| ())
+    context.expire_at(key, end)
 }
 
 /// The failures of an address, and from when on it may try again.

@@ -1,13 +1,14 @@
 //! What the module remembers of single keys while it is loaded. It is never needed to read the data; it tells
 //! what happened to a key between two commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::server::events::DatabaseEvent;
 use crate::server::Context;
 
-type Entries<V> = BTreeMap<(i32, Vec<u8>), V>;
+/// By database and key.
+type Entries<V> = BTreeMap<i32, HashMap<Vec<u8>, V>>;
 
 /// A value for each of some keys, database by database.
 pub struct Remembered<V> {
@@ -28,31 +29,47 @@ impl<V: Copy> Remembered<V> {
 
     /// What is remembered of a key of the selected database.
     pub fn get(&self, context: &Context<'_>, key: &[u8]) -> Option<V> {
-        self.entries().get(&(context.database(), key.to_vec())).copied()
+        self.entries().get(&context.database())?.get(key).copied()
     }
 
     /// Remembers a value for a key of the selected database.
     pub fn set(&self, context: &Context<'_>, key: &[u8], value: V) {
-        self.entries().insert((context.database(), key.to_vec()), value);
+        let mut entries = self.entries();
+        let entries = entries.entry(context.database()).or_default();
+        match entries.get_mut(key) {
+            Some(known) => *known = value,
+            None => {
+                entries.insert(key.to_vec(), value);
+            }
+        }
     }
 
     /// Changes what is remembered of a key of the selected database, if anything is.
     pub fn change(&self, context: &Context<'_>, key: &[u8], change: impl FnOnce(&mut V)) {
-        if let Some(value) = self.entries().get_mut(&(context.database(), key.to_vec())) {
+        if let Some(value) = self.entries().get_mut(&context.database()).and_then(|keys| keys.get_mut(key)) {
             change(value);
         }
     }
 
     /// Forgets a key of the selected database.
     pub fn forget(&self, context: &Context<'_>, key: &[u8]) {
-        self.entries().remove(&(context.database(), key.to_vec()));
+        if let Some(keys) = self.entries().get_mut(&context.database()) {
+            keys.remove(key);
+        }
+    }
+
+    /// Forgets the keys of the selected database whose value does not pass the test.
+    pub fn retain(&self, context: &Context<'_>, mut test: impl FnMut(&V) -> bool) {
+        if let Some(keys) = self.entries().get_mut(&context.database()) {
+            keys.retain(|_, value| test(value));
+        }
     }
 
     /// Follows an event of whole databases.
     pub fn follow(&self, event: DatabaseEvent) {
         let mut entries = self.entries();
         match event {
-            DatabaseEvent::Flushed(Some(database)) => entries.retain(|(of, _), _| *of != database),
+            DatabaseEvent::Flushed(Some(database)) => drop(entries.remove(&database)),
             DatabaseEvent::Flushed(None)
             | DatabaseEvent::LoadBegins
             | DatabaseEvent::LoadBesideEnds { replaced: true }
@@ -61,17 +78,9 @@ impl<V: Copy> Remembered<V> {
             | DatabaseEvent::LoadBesideBegins
             | DatabaseEvent::LoadBesideEnds { replaced: false } => {}
             DatabaseEvent::Swapped(first, second) => {
-                *entries = std::mem::take(&mut *entries)
-                    .into_iter()
-                    .map(|((database, key), value)| {
-                        let database = match database {
-                            database if database == first => second,
-                            database if database == second => first,
-                            database => database,
-                        };
-                        ((database, key), value)
-                    })
-                    .collect();
+                let (of_first, of_second) = (entries.remove(&first), entries.remove(&second));
+                entries.extend(of_second.map(|keys| (first, keys)));
+                entries.extend(of_first.map(|keys| (second, keys)));
             }
         }
     }
