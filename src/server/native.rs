@@ -11,11 +11,21 @@ use std::ptr::NonNull;
 use redis_module::raw;
 
 use super::call::Writing;
-use super::{Arg, Context, Words};
+use super::{Arg, Context, Text, Words};
 use crate::errors::{Failure, Outcome};
 
 impl Context<'_> {
-    /// PEXPIREAT on a key that is there; `end` in ms since the epoch, after now.
+    /// [`Context::expire_at`] on a key that no argument names.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn expire_named_at(&self, name: &[u8], end: i64) -> Outcome<()> {
+        // Without a server there is no string, and no key either.
+        Text::new(name).map_or(Ok(()), |name| self.expire_at(name.as_arg(), end))
+    }
+
+    /// PEXPIREAT on a key that is there; `end` in ms since the epoch. Unlike the command it does not delete a key whose time
+    /// ran out between the beginning of a write and its end: the key expires like any other, and its index entries go with it.
     ///
     /// # Errors
     /// The server's own.

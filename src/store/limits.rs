@@ -90,9 +90,7 @@ pub fn fail(context: &Context<'_>, key: &[u8], failures: &Failures) -> Outcome<(
     words.bytes(key).bytes(FAILURES.as_bytes()).number(failures.count);
     words.bytes(ALLOWED_AT.as_bytes()).number(failures.next_allowed_at);
     context.write(c"HSET", &words)?;
-    let mut words = Words::with_capacity(2);
-    words.bytes(key).number(failures.next_allowed_at.saturating_add(MEMORY_MS));
-    context.write(c"PEXPIREAT", &words).map(|_| ())
+    context.expire_named_at(key, failures.next_allowed_at.saturating_add(MEMORY_MS))
 }
 
 /// Checks that both keys of an address hold what can be forgotten.

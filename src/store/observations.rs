@@ -34,9 +34,7 @@ pub fn observe(
     words.bytes(INDEX.as_bytes()).bytes(index_uid.as_bytes());
     words.bytes(b"observed_at").number(now);
     context.write(c"HSET", &words)?;
-    let mut words = Words::with_capacity(2);
-    words.bytes(&key).number(end);
-    context.write(c"PEXPIREAT", &words).map(|_| ())
+    context.expire_named_at(&key, end)
 }
 
 /// The generation of an index's key that a pod has seen, if it has lately.

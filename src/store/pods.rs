@@ -30,9 +30,7 @@ pub fn beat(context: &Context<'_>, register: Arg<'_>, pod: Arg<'_>, now: i64) ->
     let mut words = Words::with_capacity(3);
     words.arg(register).bytes(b"-inf").bytes(format!("({}", now - FORGOTTEN_MS).as_bytes());
     context.write(c"ZREMRANGEBYSCORE", &words)?;
-    let mut words = Words::with_capacity(2);
-    words.arg(register).number(now.saturating_add(FORGOTTEN_MS));
-    context.write(c"PEXPIREAT", &words).map(|_| ())
+    context.expire_at(register, now.saturating_add(FORGOTTEN_MS))
 }
 
 /// The pods whose last beat came at `since`, in ms, or later, by their names.

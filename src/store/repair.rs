@@ -39,9 +39,7 @@ pub fn expire(context: &Context<'_>, table: &Table, key: &[u8], end: i64) -> Out
         words.bytes(key).bytes(field.name().as_bytes()).number(end);
         context.write(c"HSET", &words)?;
     }
-    let mut words = Words::with_capacity(2);
-    words.bytes(key).number(end);
-    context.write(c"PEXPIREAT", &words).map(|_| ())
+    context.expire_named_at(key, end)
 }
 
 /// What is wrong with the byte counter of a buffer, if anything is. O(events) at the first look, and after others

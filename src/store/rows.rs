@@ -77,11 +77,7 @@ pub fn write(
         context.write(c"HDEL", &words)?;
     }
     match changes.expiry {
-        Expiry::At(end) => {
-            let mut words = Words::with_capacity(2);
-            words.arg(*key).number(end);
-            context.write(c"PEXPIREAT", &words)?;
-        }
+        Expiry::At(end) => context.expire_at(*key, end)?,
         Expiry::Never if found.expires_at.is_some() => {
             let mut words = Words::with_capacity(1);
             words.arg(*key);
