@@ -16,6 +16,12 @@ pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
     follow::key_changed(context, event.to_bytes(), key, &address);
     let handler = match (address.table.name, address.place) {
         (buffers::TABLE, Place::Row(_)) => buffers::list_changed,
+        (buffers::TABLE, Place::Side(_, sink)) => {
+            if !call::is_writing() && !context.follows() {
+                buffers::counters_changed(context, &address.row(sink));
+            }
+            return;
+        }
         (leases::TABLE, Place::Row(_)) => leases::touched,
         (leases::TABLE, Place::Reserved(_)) => {
             |context: &Context<'_>, _: &CStr, _: &[u8]| leases::records_touched(context)

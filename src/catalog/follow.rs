@@ -113,8 +113,9 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
     }
 }
 
-/// Runs a command's write of one row of the selected database and of its index entries, and takes over what the row is
-/// afterwards, without a look at it. After an error the row is looked at as after any other change.
+/// Runs a command's write of one row of the selected database and of its index entries, or of one structure. `write` answers
+/// also what is there afterwards, which the catalog takes over without a look at it. After an error there is a look as after
+/// any other change.
 ///
 /// # Errors
 /// Those of the write.
@@ -122,27 +123,25 @@ pub fn written<T>(
     context: &Context<'_>,
     address: &Address<'_>,
     id: &[u8],
-    write: impl FnOnce() -> Outcome<T>,
-    facts: impl FnOnce() -> Option<Facts>,
+    write: impl FnOnce() -> Outcome<(T, Option<Facts>)>,
 ) -> Outcome<T> {
     let written = {
         let _told = Told::begin();
         write()
     };
     let database = context.database();
-    if written.is_err() {
-        let change = Change { database, key: address.row(id), foreign: false, expired: false };
-        changes(|changes| note(changes, change));
-        go_on(context);
-        return written;
+    match &written {
+        Ok((_, Some(facts))) => with(|catalog| catalog.put(database, address, id, facts)),
+        Ok((_, None)) => {
+            with(|catalog| catalog.remove(database, address, id));
+        }
+        Err(_) => {
+            let change = Change { database, key: address.row(id), foreign: false, expired: false };
+            changes(|changes| note(changes, change));
+            go_on(context);
+        }
     }
-    match facts() {
-        Some(facts) => with(|catalog| catalog.put(database, address, id, &facts)),
-        None => with(|catalog| {
-            catalog.remove(database, address, id);
-        }),
-    }
-    written
+    written.map(|(value, _)| value)
 }
 
 /// Sets the mark for the time of its life.

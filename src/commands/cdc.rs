@@ -4,6 +4,8 @@ use super::arguments::Arguments;
 use super::fence::guarded;
 use super::syntax::{COUNT, FENCE, KEY};
 use super::target;
+use crate::catalog::facts::Facts;
+use crate::catalog::follow;
 use crate::errors::{Failure, Outcome};
 use crate::rules::budget::Batch;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
@@ -16,6 +18,22 @@ const POLICIES: &[&str] = &["drop-oldest", "reject"];
 
 fn buffer<'a>(context: &'a Context<'a>, key: Arg<'a>) -> Outcome<Buffer<'a>> {
     Buffer::open(context, &target::of(context, key, TABLE)?)
+}
+
+/// Opens a buffer, changes it, and tells the catalog what it holds afterwards.
+fn change<T>(
+    context: &Context<'_>,
+    key: Arg<'_>,
+    change: impl FnOnce(&mut Buffer<'_>) -> Outcome<T>,
+) -> Outcome<T> {
+    let target = target::of(context, key, TABLE)?;
+    let mut buffer = Buffer::open(context, &target)?;
+    follow::written(context, &target.address, target.id.as_bytes(), || {
+        let value = change(&mut buffer)?;
+        let bytes = u64::try_from(buffer.bytes).unwrap_or(0);
+        let facts = Facts::of_structure(key.bytes().len(), Some(bytes), buffer.expires_at);
+        Ok((value, (buffer.span.length > 0).then_some(facts)))
+    })
 }
 
 /// MIROIR.CDC.PUSH.
@@ -59,22 +77,23 @@ fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         return Err(Failure::argument("event", expected, Some(got.as_bytes())));
     }
 
-    let mut buffer = buffer(context, key)?;
     let total = events.iter().map(size).fold(0, i64::saturating_add);
-    let (accepted, dropped) = if reject && buffer.bytes.saturating_add(total) > budget {
-        buffer.mend()?;
-        (0, Batch::default())
-    } else {
-        (events.len(), buffer.push(events, budget)?)
-    };
-    Ok(Reply::map([
-        ("accepted", Reply::count(accepted)),
-        ("length", Reply::Integer(buffer.span.length)),
-        ("bytes", Reply::Integer(buffer.bytes)),
-        ("dropped", Reply::Integer(dropped.count)),
-        ("dropped_bytes", Reply::Integer(dropped.bytes)),
-        ("last_seq", Reply::Integer(buffer.span.last_seq())),
-    ]))
+    change(context, key, |buffer| {
+        let (accepted, dropped) = if reject && buffer.bytes.saturating_add(total) > budget {
+            buffer.mend()?;
+            (0, Batch::default())
+        } else {
+            (events.len(), buffer.push(events, budget)?)
+        };
+        Ok(Reply::map([
+            ("accepted", Reply::count(accepted)),
+            ("length", Reply::Integer(buffer.span.length)),
+            ("bytes", Reply::Integer(buffer.bytes)),
+            ("dropped", Reply::Integer(dropped.count)),
+            ("dropped_bytes", Reply::Integer(dropped.bytes)),
+            ("last_seq", Reply::Integer(buffer.span.last_seq())),
+        ]))
+    })
 }
 
 /// MIROIR.CDC.POP.
@@ -95,7 +114,7 @@ fn pop(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let key = arguments.next("key")?;
     let (count, max_bytes) = bounds(&mut arguments)?;
-    let events = buffer(context, key)?.pop(count, max_bytes)?;
+    let events = change(context, key, |buffer| buffer.pop(count, max_bytes))?;
     Ok(events.map_or(Reply::Array(Vec::new()), Reply::Forward))
 }
 
@@ -141,7 +160,7 @@ fn ack(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let key = arguments.next("key")?;
     let seq = arguments.integer("seq", 0..=i64::MAX)?;
     arguments.end()?;
-    buffer(context, key)?.acknowledge(seq).map(Reply::Integer)
+    change(context, key, |buffer| buffer.acknowledge(seq)).map(Reply::Integer)
 }
 
 /// MIROIR.CDC.TRIM.
@@ -164,7 +183,7 @@ fn trim(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     arguments.expect_word("BUDGET")?;
     let budget = arguments.integer("BUDGET", 0..=i64::MAX)?;
     arguments.end()?;
-    let dropped = buffer(context, key)?.trim(budget)?;
+    let dropped = change(context, key, |buffer| buffer.trim(budget))?;
     Ok(Reply::Array(vec![Reply::Integer(dropped.count), Reply::Integer(dropped.bytes)]))
 }
 

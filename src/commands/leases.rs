@@ -91,8 +91,8 @@ fn carry_out(
         Decision::Extend(token) => {
             let facts =
                 Facts::of_structure(target.key.bytes().len(), Some(holder.bytes().len() as u64), Some(end));
-            let prolong = || leases::prolong(context, target, end);
-            follow::written(context, &target.address, target.id.as_bytes(), prolong, || Some(facts))?;
+            let prolong = || leases::prolong(context, target, end).map(|()| ((), Some(facts)));
+            follow::written(context, &target.address, target.id.as_bytes(), prolong)?;
             token
         }
         Decision::Refuse => return Ok(refusal(record, now)),

@@ -19,9 +19,10 @@ pub fn row(context: &Context<'_>, target: &Target<'_>, changes: &Changes<'_>, fo
         Expiry::Keep => found.expires_at,
         Expiry::Never => None,
     };
-    let write = || rows::write(context, target, changes, found);
-    let facts = || facts(target, row::changed(&found.pairs(), changes), expires_at);
-    with_catalog(context, target, found, write, facts)
+    with_catalog(context, target, found, || {
+        rows::write(context, target, changes, found)?;
+        Ok(((), facts(target, row::changed(&found.pairs(), changes), expires_at)))
+    })
 }
 
 /// Sets fields of a row, of which `found` is what stands there, and nothing else.
@@ -37,15 +38,14 @@ pub fn fields(
     if fields.is_empty() {
         return Ok(());
     }
-    let write = || rows::set_fields(context, target.key, fields.iter().copied());
-    let facts = || {
+    with_catalog(context, target, found, || {
+        rows::set_fields(context, target.key, fields.iter().copied())?;
         let stored = found.pairs();
         let is_set = |name: &[u8]| fields.iter().any(|(field, _)| field.as_bytes() == name);
         let stays = stored.into_iter().filter(|(name, _)| !is_set(name));
         let set = fields.iter().map(|(name, value)| (name.as_bytes(), *value));
-        facts(target, stays.chain(set), found.expires_at)
-    };
-    with_catalog(context, target, found, write, facts)
+        Ok(((), facts(target, stays.chain(set), found.expires_at)))
+    })
 }
 
 fn facts<'v>(
@@ -62,12 +62,11 @@ fn with_catalog(
     context: &Context<'_>,
     target: &Target<'_>,
     found: &Found,
-    write: impl FnOnce() -> Outcome<()>,
-    facts: impl FnOnce() -> Option<Facts>,
+    write: impl FnOnce() -> Outcome<((), Option<Facts>)>,
 ) -> Outcome<()> {
     if found.loses_fields {
         // When fields go by themselves only the server knows: the catalog looks at the row as after any other change.
-        return write();
+        return write().map(|_| ());
     }
-    follow::written(context, &target.address, target.id.as_bytes(), write, facts)
+    follow::written(context, &target.address, target.id.as_bytes(), write)
 }

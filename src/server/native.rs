@@ -70,6 +70,59 @@ impl Context<'_> {
         })
     }
 
+    /// SET of a number, without a TTL.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn set_number(&self, name: Arg<'_>, number: i64) -> Outcome<()> {
+        let mut words = Words::with_capacity(2);
+        words.arg(name).number(number);
+        self.natively(c"SET", &words, raw::REDISMODULE_NOTIFY_STRING, c"set", name, |key| {
+            // SAFETY: a read of a function pointer; Redis 6.2 and later have it.
+            let set = unsafe { raw::RedisModule_SetAbsExpire }?;
+            overwrite(key, number.to_string().as_bytes())?;
+            // SAFETY: the handle is open for writing.
+            unsafe { set(key.as_ptr(), raw::REDISMODULE_NO_EXPIRE.into()) };
+            Some(())
+        })
+    }
+
+    /// LPUSH; the words are the key, and the elements.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn push_head(&self, name: Arg<'_>, words: &Words<'_>) -> Outcome<()> {
+        self.natively(c"LPUSH", words, raw::REDISMODULE_NOTIFY_LIST, c"lpush", name, |key| {
+            // SAFETY: a read of a function pointer that the server's init has set.
+            let push = unsafe { raw::RedisModule_ListPush }?;
+            for element in words.pointers().get(1..)? {
+                // SAFETY: the handle is open for writing on a list or nothing; the server copies the element.
+                unsafe { push(key.as_ptr(), raw::REDISMODULE_LIST_HEAD as c_int, *element) };
+            }
+            Some(())
+        })
+    }
+
+    /// RPOP of some elements that are there, unseen; more stay.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn drop_tail(&self, name: Arg<'_>, count: i64) -> Outcome<()> {
+        let mut words = Words::with_capacity(2);
+        words.arg(name).number(count);
+        self.natively(c"RPOP", &words, raw::REDISMODULE_NOTIFY_LIST, c"rpop", name, |key| {
+            // SAFETY: a read of a function pointer that the server's init has set.
+            let pop = unsafe { raw::RedisModule_ListPop }?;
+            for _ in 0..count {
+                // SAFETY: the handle is open for writing on a list.
+                let element = unsafe { pop(key.as_ptr(), raw::REDISMODULE_LIST_TAIL as c_int) };
+                // SAFETY: the element was handed over, and is released here.
+                drop(unsafe { Text::owned(element) });
+            }
+            Some(())
+        })
+    }
+
     /// Does what a native command does. `act` answers None when it cannot, before it has changed anything.
     fn natively(
         &self,

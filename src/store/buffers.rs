@@ -11,16 +11,18 @@ use std::ffi::CStr;
 use super::remembered::Remembered;
 use super::Target;
 use crate::errors::{Failure, Outcome};
-use crate::keyspace;
+use crate::keyspace::{self, Address};
 use crate::rules::budget::{self, Batch, Change, Span};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
-use crate::server::{Arg, Called, Context, Key, KeyType, Words};
+use crate::server::{Arg, Called, Context, Key, KeyType, Text, Words};
 
 /// The name of the structure in the schema.
 pub const TABLE: &str = "cdc_overflow";
 const BYTES: &str = "cdc:overflow_bytes";
 const STAT: &str = "cdc:overflow_stat";
+/// Up to how many events are dropped one by one. For more a call of LTRIM is cheaper.
+const FEW: i64 = 16;
 
 /// What a buffer has gone through in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,12 +39,14 @@ pub struct Totals {
 pub struct Buffer<'a> {
     context: &'a Context<'a>,
     list: Arg<'a>,
-    bytes_key: Vec<u8>,
-    stat_key: Vec<u8>,
+    sink: &'a str,
+    address: Address<'a>,
     /// Its place in the sequence of events.
     pub span: Span,
     /// The exact sum of the lengths of the events held.
     pub bytes: i64,
+    /// When the list's life ends, in ms, where another client has given it an end.
+    pub expires_at: Option<i64>,
     /// What the byte counter in the database says.
     pub recorded_bytes: i64,
     /// Its lifetime counters.
@@ -62,6 +66,8 @@ struct Seen {
     used: i64,
     /// The exact sum of the lengths of its events, if it was counted since the last write of anyone else.
     bytes: Option<i64>,
+    /// The lifetime counters, if the database holds them and all else that is known here, as far as anyone has seen.
+    on_record: Option<Totals>,
 }
 
 static SEEN: Remembered<Seen> = Remembered::new();
@@ -83,6 +89,11 @@ pub fn list_changed(context: &Context<'_>, event: &CStr, list: &[u8]) {
     });
 }
 
+/// Follows a write of somebody else to a counter beside the list of a buffer.
+pub fn counters_changed(context: &Context<'_>, list: &[u8]) {
+    SEEN.change(context, list, |seen| seen.on_record = None);
+}
+
 /// Follows an event of whole databases.
 pub fn database_changed(event: DatabaseEvent) {
     SEEN.follow(event);
@@ -96,11 +107,28 @@ impl<'a> Buffer<'a> {
     /// WRONGTYPE for a foreign value at one of its three keys.
     pub fn open(context: &'a Context<'a>, target: &Target<'a>) -> Outcome<Self> {
         let Target { key: list, address, id: sink } = *target;
-        let bytes_key = keyspace::key(address.namespace, BYTES, sink.as_bytes());
-        let stat_key = keyspace::key(address.namespace, STAT, sink.as_bytes());
         let events = context.open(list);
         events.expect(KeyType::List)?;
-        let length = length_of(&events);
+        let (length, expires_at) = (length_of(&events), events.expires_at());
+        let seen = SEEN.get(context, list.bytes()).filter(|seen| seen.span.length == length);
+        if let Some(Seen { span, bytes: Some(bytes), on_record: Some(totals), .. }) = seen {
+            let (recorded_bytes, stale, known) = (bytes, false, true);
+            return Ok(Self {
+                context,
+                list,
+                sink,
+                address,
+                span,
+                bytes,
+                expires_at,
+                recorded_bytes,
+                totals,
+                stale,
+                known,
+            });
+        }
+        let bytes_key = keyspace::key(address.namespace, BYTES, sink.as_bytes());
+        let stat_key = keyspace::key(address.namespace, STAT, sink.as_bytes());
         let counter = if context.open_named(&bytes_key).expect(KeyType::String)? {
             let mut words = Words::with_capacity(1);
             words.bytes(&bytes_key);
@@ -116,7 +144,6 @@ impl<'a> Buffer<'a> {
         let first_seq = number(c"first_seq").unwrap_or(1).max(1);
         let last_seq = number(c"last_seq").unwrap_or(0).max(first_seq - 1);
         let record = Record { first_seq, last_seq, bytes: counter.unwrap_or(0), is_there: known };
-        let seen = SEEN.get(context, list.bytes()).filter(|seen| seen.span.length == length);
         let (span, bytes) =
             if context.follows() { record.on_replica(&events) } else { record.on_master(&events, seen) };
         if span.first_seq.checked_add(length).is_none() {
@@ -139,11 +166,24 @@ impl<'a> Buffer<'a> {
         if is_used && !context.follows() {
             // Numbers that a reader is told now must hold for the next command, even if nothing is written.
             let used = seen.map_or(last_seq, |seen| seen.used).max(span.last_seq());
-            SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes) });
+            let on_record = (known && !stale && counter.is_some()).then_some(totals);
+            SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes), on_record });
         }
         drop((events, stat));
         let recorded_bytes = record.bytes;
-        Ok(Self { context, list, bytes_key, stat_key, span, bytes, recorded_bytes, totals, stale, known })
+        Ok(Self {
+            context,
+            list,
+            sink,
+            address,
+            span,
+            bytes,
+            expires_at,
+            recorded_bytes,
+            totals,
+            stale,
+            known,
+        })
     }
 
     /// Adds events at the head, the last one being the newest, then drops the oldest until `budget` is kept.
@@ -168,7 +208,7 @@ impl<'a> Buffer<'a> {
             words.arg(*event);
             self.bytes = self.bytes.saturating_add(size_of_event(event.bytes()));
         }
-        self.context.write(c"LPUSH", &words)?;
+        self.context.push_head(self.list, &words)?;
         self.span.length += count;
         let dropped = self.overflowing(budget);
         self.drop_oldest(dropped)?;
@@ -273,9 +313,13 @@ impl<'a> Buffer<'a> {
 
     /// Removes the oldest events of the list. The end counts from the tail, and one before the head means all.
     fn cut(&mut self, batch: Batch) -> Outcome<()> {
-        let mut words = Words::with_capacity(3);
-        words.arg(self.list).number(0).number(-1 - batch.count);
-        self.context.write(c"LTRIM", &words)?;
+        if batch.count < self.span.length.min(FEW) {
+            self.context.drop_tail(self.list, batch.count)?;
+        } else {
+            let mut words = Words::with_capacity(3);
+            words.arg(self.list).number(0).number(-1 - batch.count);
+            self.context.write(c"LTRIM", &words)?;
+        }
         self.forget(batch);
         Ok(())
     }
@@ -296,9 +340,9 @@ impl<'a> Buffer<'a> {
     /// Writes the byte counter, and the lifetime counters where they have changed; what anyone else did to the
     /// buffer before is accounted for from here on.
     fn save(&mut self, totals_changed: bool) -> Outcome<()> {
-        let mut words = Words::with_capacity(2);
-        words.bytes(&self.bytes_key).number(self.bytes);
-        self.context.write(c"SET", &words)?;
+        let key = |segment| Text::new(&keyspace::key(self.address.namespace, segment, self.sink.as_bytes()));
+        let (Some(bytes_key), Some(stat_key)) = (key(BYTES), key(STAT)) else { return Ok(()) };
+        self.context.set_number(bytes_key.as_arg(), self.bytes)?;
         let totals = [
             ("dropped", self.totals.dropped),
             ("dropped_bytes", self.totals.dropped_bytes),
@@ -306,13 +350,17 @@ impl<'a> Buffer<'a> {
         ];
         let numbers = [("first_seq", self.span.first_seq), ("last_seq", self.span.last_seq())];
         let mut words = Words::with_capacity(11);
-        words.bytes(&self.stat_key);
+        words.arg(stat_key.as_arg());
         for (name, number) in numbers.into_iter().chain(totals.into_iter().filter(|_| totals_changed)) {
             words.bytes(name.as_bytes()).number(number);
         }
-        self.context.write(c"HSET", &words)?;
-        let used = self.span.last_seq();
-        SEEN.set(self.context, self.list.bytes(), Seen { span: self.span, used, bytes: Some(self.bytes) });
+        self.context.set_fields(stat_key.as_arg(), &words)?;
+        if self.context.is_rehearsing() {
+            return Ok(());
+        }
+        let Self { span, bytes, totals, .. } = *self;
+        let seen = Seen { span, used: span.last_seq(), bytes: Some(bytes), on_record: Some(totals) };
+        SEEN.set(self.context, self.list.bytes(), seen);
         Ok(())
     }
 }
