@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::workload::{work, WORKLOAD};
+use support::workload::{assert_claims_hold, work, WORKLOAD};
 use support::{replicate, Client, Server};
 
 fn assert_same(master: &Server, replica: &Server, when: &str) {
@@ -48,6 +48,11 @@ fn a_replica_answers_reads_as_the_master_does_and_refuses_writes() {
         "MIROIR.CDC.PEEK miroir:cdc:overflow:kafka COUNT 9",
         "MIROIR.CDC.STAT miroir:cdc:overflow:kafka",
         "MIROIR.CDC.STAT miroir:cdc:overflow:none",
+        "MIROIR.COUNT miroir:jobs BY state",
+        "MIROIR.LIST miroir:jobs WHERE claimed_by pod-1",
+        "MIROIR.GET miroir:idemp:b2",
+        "MIROIR.SCOPEDKEY.READY miroir:search_ui_scoped_key:movies",
+        "MIROIR.POD.LIVE miroir:live_pods",
     ] {
         let answer = client.ask(line);
         assert!(!answer.starts_with("ERR"), "{line}: {answer}");
@@ -135,6 +140,7 @@ fn a_promoted_replica_goes_on_where_the_master_stood() {
     assert_eq!(client.ask("MIROIR.CURSOR.ADVANCE miroir:cdc_cursor:kafka:eu:movies 9"), "[0, 9]");
     assert_eq!(client.ask("MIROIR.ALIAS.FLIP miroir:aliases:single movies_v5 IFVERSION 3"), "4");
     assert_eq!(client.ask("MIROIR.TASK.STATUS miroir:tasks:t1 failed"), "0");
+    assert_claims_hold(&mut client);
 }
 
 fn stat(client: &mut Client) -> BTreeMap<String, i64> {

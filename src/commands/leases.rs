@@ -173,9 +173,9 @@ fn refusal(record: &Record, now: i64) -> Reply {
     Reply::Array(vec![Reply::Integer(0), holder, Reply::Integer(remaining), Reply::Integer(token)])
 }
 
-/// What is left of a lease that is held: -1 for one without a TTL, as the server's own PTTL says it.
+/// What is left of a lease that is held, 1 ms at least: -1 for one without a TTL, as the server's own PTTL says it.
 fn remaining(record: &Record, now: i64) -> i64 {
-    record.expires_at.map_or(-1, |end| expiry::remaining(now, end))
+    record.expires_at.map_or(-1, |end| expiry::remaining(now, end).max(1))
 }
 
 fn token(arguments: &mut Arguments<'_>) -> Outcome<Option<i64>> {

@@ -5,7 +5,9 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod audit;
+pub mod clock;
 pub mod cluster;
+pub mod effects;
 pub mod workload;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use redis::{Connection, RedisError, Value};
+use redis::{Connection, FromRedisValue, RedisError, Value};
 use tempfile::TempDir;
 
 /// How long a test waits for something that has to happen.
@@ -260,6 +262,12 @@ impl Client {
     pub fn server_ms(&mut self) -> i64 {
         let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(&mut self.connection).unwrap();
         seconds * 1000 + micros / 1000
+    }
+
+    /// Sends a line and answers what its answer means.
+    pub fn read<T: FromRedisValue>(&mut self, line: &str) -> T {
+        let value = self.raw(&split(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
+        redis::from_redis_value(value).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     /// Asks the same until the answer passes the test, and answers it.

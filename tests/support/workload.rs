@@ -91,6 +91,61 @@ pub const WORKLOAD: &[&str] = &[
     "MIROIR.CDC.TRIM miroir:cdc:overflow:trimmed BUDGET 5",
     "MIROIR.CDC.PUSH miroir:cdc:overflow:empty BUDGET 1000 one",
     "MIROIR.CDC.TRIM miroir:cdc:overflow:empty BUDGET 0",
+    "MIROIR.PUT miroir:jobs:j4 type move created_at 20",
+    "MIROIR.PUT miroir:jobs:j5 type move created_at 30",
+    "MIROIR.PUT miroir:jobs:j6 type swap created_at 40 attempts 3",
+    "HSET miroir:jobs:j7 id j7 type swap state in_progress created_at 50 claim_expires_at 60 attempts 1",
+    "HSET miroir:jobs:j8 id j8 type swap state in_progress created_at 50 claim_expires_at 70 attempts 4",
+    "SADD miroir:jobs:_index j7 j8",
+    "MIROIR.JOB.CLAIM miroir:jobs pod-1 600000 TYPE dump TYPE move COUNT 3",
+    "MIROIR.JOB.CLAIM miroir:jobs pod-2 600000 ID j6 MAXATTEMPTS 3",
+    "MIROIR.JOB.RENEW miroir:jobs:j2 pod-1 1 700000 PROGRESS '{\"done\":2}'",
+    "MIROIR.JOB.RENEW miroir:jobs:j2 pod-2 1 700000",
+    "MIROIR.JOB.FINISH miroir:jobs:j4 pod-1 1 completed",
+    "MIROIR.JOB.FINISH miroir:jobs:j5 pod-1 1 queued ERROR 'node away'",
+    "MIROIR.JOB.FINISH miroir:jobs:j5 pod-1 1 failed",
+    "MIROIR.JOB.RECLAIM miroir:jobs LIMIT 10 MAXATTEMPTS 4",
+    "MIROIR.IDEMP.BEGIN miroir:idemp:b1 \
+     9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 t1",
+    "MIROIR.IDEMP.BEGIN miroir:idemp:b1 \
+     9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 t2",
+    "MIROIR.IDEMP.BEGIN miroir:idemp:b1 \
+     e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 t2",
+    "MIROIR.IDEMP.BEGIN miroir:idemp:b2 \
+     9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 t1 LOCK 600000 PX 700000",
+    "MIROIR.IDEMP.BEGIN miroir:idemp:b3 \
+     9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 t1 LOCK 600000 PX 700000",
+    "MIROIR.IDEMP.COMPLETE miroir:idemp:b3 t1",
+    "MIROIR.IDEMP.COMPLETE miroir:idemp:b3 t1 PX 800000",
+    "MIROIR.IDEMP.BEGIN miroir:idemp:b4 \
+     9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 t1",
+    "MIROIR.IDEMP.ABORT miroir:idemp:b4 t1",
+    "MIROIR.RATELIMIT.HIT miroir:ratelimit:searchui:10.0.0.1 3 600000 COST 2",
+    "MIROIR.RATELIMIT.HIT miroir:ratelimit:searchui:10.0.0.1 3 600000 COST 2",
+    "SET miroir:ratelimit:searchui:10.0.0.2 9",
+    "MIROIR.RATELIMIT.HIT miroir:ratelimit:searchui:10.0.0.2 3 600000",
+    "MIROIR.LOGIN.CHECK miroir:ratelimit:adminlogin:10.0.0.1 3 600000",
+    "MIROIR.LOGIN.FAIL miroir:ratelimit:adminlogin:10.0.0.1 1 300000 900000",
+    "MIROIR.LOGIN.FAIL miroir:ratelimit:adminlogin:10.0.0.1 1 300000 900000",
+    "MIROIR.LOGIN.CHECK miroir:ratelimit:adminlogin:10.0.0.1 3 600000",
+    "MIROIR.LOGIN.FAIL miroir:ratelimit:adminlogin:10.0.0.2 1 300000 900000",
+    "MIROIR.LOGIN.OK miroir:ratelimit:adminlogin:10.0.0.2",
+    "MIROIR.SCOPEDKEY.ROTATE miroir:search_ui_scoped_key:movies u2 2 PRIMARYKEY another",
+    "MIROIR.SCOPEDKEY.ROTATE miroir:search_ui_scoped_key:books u1 1",
+    "MIROIR.SCOPEDKEY.ROTATE miroir:search_ui_scoped_key:books u2 2",
+    "MIROIR.POD.BEAT miroir:live_pods pod-1",
+    "ZADD miroir:live_pods 1000 pod-0",
+    "MIROIR.POD.BEAT miroir:live_pods pod-2",
+    "MIROIR.SCOPEDKEY.OBSERVE miroir:search_ui_scoped_key:movies pod-1 2 PX 600000",
+    "MIROIR.SCOPEDKEY.RETIRE miroir:search_ui_scoped_key:movies 2",
+    "MIROIR.SCOPEDKEY.RETIRE miroir:search_ui_scoped_key:books 2 FORCE",
+    "MIROIR.PUT miroir:admin_session:a3 csrf_token x admin_key_hash y",
+    "MIROIR.ADMIN.REVOKE miroir:admin_session:a3",
+    "MIROIR.ADMIN.REVOKE miroir:admin_session:none",
+    "MIROIR.LEASE.ACQUIRE miroir:lease:rebalance pod-1 600000",
+    "MIROIR.PATCH miroir:tasks:new FENCE miroir:lease:rebalance 1 index_uid fenced",
+    "MIROIR.PATCH miroir:tasks:new FENCE miroir:lease:rebalance 9 index_uid deposed",
+    "MIROIR.DEL miroir:jobs:j4 FENCE miroir:lease:rebalance 1",
 ];
 
 /// Runs the workload, and answers the data that it leaves.
@@ -104,9 +159,45 @@ pub fn work(client: &mut Client) -> BTreeMap<String, String> {
     let pushed = client.call(&[&b"MIROIR.CDC.PUSH"[..], b"miroir:cdc:overflow:bin", b"BUDGET", b"99", event]);
     assert!(pushed.starts_with("[accepted, 1"), "{pushed}");
     let data = client.dump();
-    for segment in ["tasks:t1", "jobs:_queued", "lease:_tokens", "canary_runs:c1", "cdc:overflow_stat:kafka"]
-    {
+    for segment in [
+        "tasks:t1",
+        "jobs:_queued",
+        "lease:_tokens",
+        "canary_runs:c1",
+        "cdc:overflow_stat:kafka",
+        "idemp:b3",
+        "ratelimit:searchui:10.0.0.1",
+        "ratelimit:adminlogin:backoff:10.0.0.1",
+        "search_ui_scoped_key_observed:pod-1:movies",
+        "live_pods",
+    ] {
         assert!(data.contains_key(&format!("miroir:{segment}")), "the workload leaves no {segment}");
     }
     data
+}
+
+/// That claims, locks, windows, backoffs, rotations, revocations and fences stand where the workload left them.
+pub fn assert_claims_hold(client: &mut Client) {
+    let sha = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let begin = format!("MIROIR.IDEMP.BEGIN miroir:idemp:b2 {sha} t9");
+    for (line, expected) in [
+        ("MIROIR.JOB.RENEW miroir:jobs:j2 pod-1 2 600000", "0"),
+        ("MIROIR.JOB.RENEW miroir:jobs:j2 pod-1 1 600000", "1"),
+        ("MIROIR.JOB.FINISH miroir:jobs:j6 pod-2 1 completed", "-1"),
+        ("MIROIR.JOB.CLAIM miroir:jobs pod-9 600000 ID j5", "[[j5, 2, "),
+        (&begin, "[inflight, t1, "),
+        ("MIROIR.IDEMP.COMPLETE miroir:idemp:b2 t1", "1"),
+        ("MIROIR.RATELIMIT.HIT miroir:ratelimit:searchui:10.0.0.1 3 600000 COST 2", "[0, 1, "),
+        ("MIROIR.LOGIN.CHECK miroir:ratelimit:adminlogin:10.0.0.1 3 600000", "[0, 2, "),
+        ("MIROIR.LOGIN.FAIL miroir:ratelimit:adminlogin:10.0.0.1 1 300000 900000", "[3, 900000]"),
+        ("MIROIR.SCOPEDKEY.READY miroir:search_ui_scoped_key:movies", "[0, [pod-2]]"),
+        ("MIROIR.TOUCH miroir:admin_session:a3", "0"),
+        ("MIROIR.PATCH miroir:tasks:new FENCE miroir:lease:rebalance 9 error deposed", "STALE "),
+        ("MIROIR.PATCH miroir:tasks:new FENCE miroir:lease:rebalance 1 error fenced", "1"),
+    ] {
+        let answer = client.ask(line);
+        assert!(answer.starts_with(expected), "{line}: {answer}");
+    }
+    let left = client.integer("PTTL miroir:idemp:b2");
+    assert!((600_000..=700_000).contains(&left), "as long as BEGIN said: {left}");
 }
