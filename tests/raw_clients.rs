@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::Server;
+use support::{replicate, Client, Server};
 
 #[test]
 fn empty_strings_of_raw_clients_are_absent_fields() {
@@ -136,4 +136,46 @@ fn a_fence_is_never_taken_for_an_event() {
         client.ask("MIROIR.CDC.PUSH miroir:cdc:overflow:kafka BUDGET 99 FENCE miroir:lease:l 1 event");
     assert!(answer.starts_with("STALE"), "{answer}");
     assert_eq!(client.ask("DBSIZE"), "0");
+}
+
+#[test]
+fn who_writes_to_the_records_of_tokens_hides_no_end_of_a_tenure() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.ask("MIROIR.LEASE.ACQUIRE miroir:lease:l pod-a 600000");
+    for record in ["HSET miroir:lease:_tokens other 1", "HSET eu:lease:_holders other x"] {
+        client.ask(record);
+        let token = |client: &mut Client| last_number(&client.ask("MIROIR.LEASE.GET miroir:lease:l"));
+        let before = token(&mut client);
+        assert!(before > 0, "{record}: the tenure goes on");
+        client.ask("SET miroir:lease:l pod-a PX 600000");
+        assert_eq!(token(&mut client), 0, "{record}: a tenure of its own, without a token");
+        let stale = client.ask(&format!("MIROIR.DEL miroir:tasks:t FENCE miroir:lease:l {before}"));
+        assert!(stale.starts_with("STALE"), "{record}: {stale}");
+        client.ask("MIROIR.LEASE.RENEW miroir:lease:l pod-a 600000");
+        assert!(token(&mut client) > before, "{record}");
+    }
+    client.ask("HSET miroir:lease:_tokens l 70");
+    assert_eq!(last_number(&client.ask("MIROIR.LEASE.GET miroir:lease:l")), 70, "what is on record counts");
+}
+
+#[test]
+fn a_replica_shows_the_token_of_the_tenure_that_runs() {
+    let master = Server::start();
+    let replica = Server::replica_of(&master, &[]);
+    let (mut client, mut on_replica) = (master.client(), replica.client());
+    for (holder, expected) in [("pod-a", 1), ("pod-b", 2), ("pod-a", 3)] {
+        client.ask(&format!("MIROIR.LEASE.ACQUIRE miroir:lease:l {holder} 600000"));
+        replicate(&mut client, &mut on_replica);
+        let shown = on_replica.ask("MIROIR.LEASE.GET miroir:lease:l");
+        assert!(shown.starts_with(&format!("[{holder}, ")), "{shown}");
+        assert_eq!(last_number(&shown), expected, "{shown}");
+        client.ask(&format!("MIROIR.LEASE.RELEASE miroir:lease:l {holder}"));
+    }
+}
+
+/// The last number of an answer.
+fn last_number(answer: &str) -> i64 {
+    let last = answer.trim_end_matches(']').rsplit(", ").next();
+    last.and_then(|token| token.parse().ok()).unwrap_or_else(|| panic!("no token in {answer}"))
 }

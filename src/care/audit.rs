@@ -17,7 +17,8 @@ use crate::errors::{Failure, Outcome};
 use crate::keyspace::{self, Address, Place};
 use crate::schema::{Index, Shape, Table, TABLES};
 use crate::server::{Context, KeyType, Words};
-use crate::store::{indexes, repair};
+use crate::store::indexes::{self, Sets};
+use crate::store::repair;
 
 /// An audit of one namespace of the selected database.
 struct Audit<'a> {
@@ -216,7 +217,7 @@ impl Audit<'_> {
             };
             if !is_listed {
                 let detail = format!("not in {shown}");
-                self.find(Kind::NotInIndex, key, detail, || indexes::add(context, address, id, belongs))?;
+                self.find(Kind::NotInIndex, key, detail, || Sets::of(address, id).add(context, id, belongs))?;
             }
         }
         if let (Some(subset), Some(belongs)) = (indexes::subset_key(address), belongs) {
@@ -231,7 +232,7 @@ impl Audit<'_> {
                 let not = if belongs { "not in" } else { "still in" };
                 let detail = format!("{not} {}", String::from_utf8_lossy(&subset));
                 self.find(Kind::QueuedAtOdds, key, detail, || {
-                    indexes::add(context, address, id, Some(belongs))
+                    Sets::of(address, id).add(context, id, Some(belongs))
                 })?;
             }
         }

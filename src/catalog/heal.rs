@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::facts::Facts;
 use crate::keyspace::{self, Address};
 use crate::server::Context;
-use crate::store::indexes;
+use crate::store::indexes::{self, Sets};
 
 /// How many rows that were postponed are taken up again at a time.
 const AGAIN: usize = 100;
@@ -35,9 +35,9 @@ pub fn entries(context: &Context<'_>, address: &Address<'_>, id: &[u8], facts: O
     let _ = match facts {
         Some(facts) => {
             let belongs = indexes::subset_of(address.table, |field| facts.value(address.table, field));
-            indexes::add(context, address, id, belongs)
+            Sets::of(address, id).add(context, id, belongs)
         }
-        None => indexes::remove(context, address, id),
+        None => Sets::of(address, id).remove(context, id),
     };
 }
 

@@ -7,7 +7,7 @@ use super::syntax::{FENCE, KEY};
 use super::target;
 use super::write;
 use crate::errors::{Failure, Outcome};
-use crate::rules::row::{self, Given, Life, Plan};
+use crate::rules::row::{self, Life, Plan};
 use crate::schema::value::integer;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::entry::entry;
@@ -60,10 +60,7 @@ fn advance(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     if seq <= current || if_seq.is_some_and(|old| old != current) {
         return answer(0, current);
     }
-    let mut given: Given<'_> = vec![None; table.fields.len()];
-    if let Some(position) = table.position(FIELD.as_bytes()) {
-        given[position] = seq_argument.map(|argument| argument.bytes());
-    }
+    let given = row::given(table, [(FIELD, seq_argument.map(|argument| argument.bytes()))]);
     let circumstances = circumstances(context, &target);
     let plan = if row::is_row(table, &stored) {
         row::patch(circumstances, &given, &stored, found.expires_at)?

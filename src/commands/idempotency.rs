@@ -9,7 +9,7 @@ use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
 use crate::rules::idempotency::{self, Standing, COMPLETED};
-use crate::rules::row::{self, Changes, Expiry, Given, Life, Plan, Value};
+use crate::rules::row::{self, Changes, Expiry, Life, Plan, Value};
 use crate::schema::Table;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::entry::entry;
@@ -85,14 +85,9 @@ fn begin(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         }));
     }
     let state = lock.map(|_| idempotency::in_flight(life));
-    let mut given: Given<'_> = vec![None; table.fields.len()];
     let values =
         [("body_sha256", Some(hash)), ("miroir_task_id", Some(task_id.bytes())), ("state", state.as_deref())];
-    for (name, value) in values {
-        if let Some(position) = table.position(name.as_bytes()) {
-            given[position] = value;
-        }
-    }
+    let given = row::given(table, values);
     let life = lock.or(life).map_or(Life::Unsaid, Life::For);
     if let Plan::Write(changes) = row::put(circumstances, &given, life, &stored)? {
         write::row(context, &target, &changes, &found)?;

@@ -8,7 +8,7 @@ use super::target;
 use super::write;
 use crate::errors::{Failure, Outcome};
 use crate::rules::expiry;
-use crate::rules::row::{self, Changes, Expiry, Given, Life, Plan};
+use crate::rules::row::{self, Changes, Expiry, Life, Plan};
 use crate::schema;
 use crate::schema::value::integer;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
@@ -67,18 +67,14 @@ fn rotate(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         return Ok(Reply::Integer(0));
     }
     let before = |name| row::present(&stored, name).filter(|_| is_row);
-    let mut given: Given<'_> = vec![None; table.fields.len()];
-    for (name, value) in [
+    let values = [
         ("primary_uid", Some(primary_uid.bytes())),
         ("generation", generation_argument.map(|argument| argument.bytes())),
         ("primary_key", primary_key),
         ("previous_uid", before("primary_uid")),
         ("previous_key", before("primary_key")),
-    ] {
-        if let Some(position) = table.position(name.as_bytes()) {
-            given[position] = value;
-        }
-    }
+    ];
+    let given = row::given(table, values);
     match row::put(circumstances(context, &target), &given, Life::Unsaid, &stored)? {
         Plan::Write(changes) => {
             write::row(context, &target, &changes, &found)?;

@@ -39,7 +39,7 @@ pub fn fields(
         return Ok(());
     }
     with_catalog(context, target, found, || {
-        rows::set_fields(context, target.key, fields.iter().copied())?;
+        rows::set_fields(context, target.key, fields.iter().copied(), found)?;
         let stored = found.pairs();
         let is_set = |name: &[u8]| fields.iter().any(|(field, _)| field.as_bytes() == name);
         let stays = stored.into_iter().filter(|(name, _)| !is_set(name));

@@ -89,6 +89,18 @@ pub struct Changes<'a> {
     pub in_subset: Option<bool>,
 }
 
+/// Values by the names of their fields, sorted by the fields of the table.
+#[must_use]
+pub fn given<'a, const N: usize>(table: &Table, values: [(&str, Option<&'a [u8]>); N]) -> Given<'a> {
+    let mut given: Given<'a> = vec![None; table.fields.len()];
+    for (name, value) in values {
+        if let Some(place) = table.position(name.as_bytes()).and_then(|position| given.get_mut(position)) {
+            *place = value;
+        }
+    }
+    given
+}
+
 /// The value of a field of a stored row.
 #[must_use]
 pub fn value_of<'s>(stored: &Stored<'s>, name: &str) -> Option<&'s [u8]> {

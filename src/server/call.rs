@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis_module::raw;
 
-use super::{Arg, Context, Text};
+use super::{string, Arg, Context, Text};
 use crate::errors::{Failure, Outcome};
 
 /// Whether the server runs a native command for this module at this moment.
@@ -48,7 +48,8 @@ impl<'a> Words<'a> {
     /// An empty list with room for `capacity` words.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { pointers: Vec::with_capacity(capacity), ..Self::default() }
+        let (pointers, owned) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Self { pointers, owned, lifetime: PhantomData }
     }
 
     /// Adds one of the client's own arguments.
@@ -63,6 +64,14 @@ impl<'a> Words<'a> {
         if let Some(text) = Text::new(bytes) {
             self.pointers.push(text.as_ptr());
             self.owned.push(text);
+        }
+        self
+    }
+
+    /// Adds a name that is part of the program, such as that of a field.
+    pub fn name(&mut self, name: &'static str) -> &mut Self {
+        if let Some(pointer) = string::named(name) {
+            self.pointers.push(pointer);
         }
         self
     }

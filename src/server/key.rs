@@ -54,6 +54,12 @@ impl Context<'_> {
     #[must_use]
     pub fn peek(&self, name: &[u8]) -> Key<'_> {
         let Some(name) = Text::new(name) else { return Key { pointer: None, lifetime: PhantomData } };
+        self.peek_at(name.as_arg())
+    }
+
+    /// The same by a string of the server.
+    #[must_use]
+    pub fn peek_at(&self, name: Arg<'_>) -> Key<'_> {
         self.open_string(name.as_ptr(), (raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH) as i32)
     }
 

@@ -11,7 +11,7 @@ use super::entry::log_panics;
 use super::events::{self, DatabaseEvent};
 use super::info::{self as about, Info};
 use super::register;
-use super::{config, Arg, Context};
+use super::{config, string, Arg, Context};
 
 /// Introduces the module to the server. From here on the server's functions are there. None when the server wants
 /// nothing to do with it.
@@ -78,6 +78,7 @@ where
 
 /// Gives back what the server does not know of.
 pub fn stop() {
+    string::forget_names();
     drop(std::panic::take_hook());
 }
 

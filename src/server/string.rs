@@ -1,7 +1,9 @@
 //! Strings of the server, borrowed and owned. Bytes throughout: the server's strings may hold anything.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 
 use redis_module::raw;
 
@@ -93,6 +95,33 @@ impl Drop for Text {
             unsafe { free(std::ptr::null_mut(), self.pointer.as_ptr()) };
         }
     }
+}
+
+/// Strings that the module keeps, by where their bytes stand in the program: start and length.
+struct Names(BTreeMap<(usize, usize), Text>);
+
+// SAFETY: the server calls the module on its main thread alone, so the strings never meet another one.
+unsafe impl Send for Names {}
+
+/// Names that are part of the program.
+static NAMES: Mutex<Names> = Mutex::new(Names(BTreeMap::new()));
+
+/// A string with this name, made once. None only where no server is running.
+pub(super) fn named(name: &'static str) -> Option<*mut raw::RedisModuleString> {
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = (name.as_ptr() as usize, name.len());
+    if let Some(known) = names.0.get(&place) {
+        return Some(known.as_ptr());
+    }
+    let text = Text::new(name.as_bytes())?;
+    let pointer = text.as_ptr();
+    names.0.insert(place, text);
+    Some(pointer)
+}
+
+/// Gives the names back, before the module is taken out.
+pub(super) fn forget_names() {
+    NAMES.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
 }
 
 /// # Safety

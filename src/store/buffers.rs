@@ -111,21 +111,21 @@ impl<'a> Buffer<'a> {
         events.expect(KeyType::List)?;
         let (length, expires_at) = (length_of(&events), events.expires_at());
         let seen = SEEN.get(context, list.bytes()).filter(|seen| seen.span.length == length);
+        let buffer = Self {
+            context,
+            list,
+            sink,
+            address,
+            span: Span { first_seq: 1, length },
+            bytes: 0,
+            expires_at,
+            recorded_bytes: 0,
+            totals: Totals::default(),
+            stale: false,
+            known: true,
+        };
         if let Some(Seen { span, bytes: Some(bytes), on_record: Some(totals), .. }) = seen {
-            let (recorded_bytes, stale, known) = (bytes, false, true);
-            return Ok(Self {
-                context,
-                list,
-                sink,
-                address,
-                span,
-                bytes,
-                expires_at,
-                recorded_bytes,
-                totals,
-                stale,
-                known,
-            });
+            return Ok(Self { span, bytes, recorded_bytes: bytes, totals, ..buffer });
         }
         let bytes_key = keyspace::key(address.namespace, BYTES, sink.as_bytes());
         let stat_key = keyspace::key(address.namespace, STAT, sink.as_bytes());
@@ -170,20 +170,7 @@ impl<'a> Buffer<'a> {
             SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes), on_record });
         }
         drop((events, stat));
-        let recorded_bytes = record.bytes;
-        Ok(Self {
-            context,
-            list,
-            sink,
-            address,
-            span,
-            bytes,
-            expires_at,
-            recorded_bytes,
-            totals,
-            stale,
-            known,
-        })
+        Ok(Self { span, bytes, recorded_bytes: record.bytes, totals, stale, known, ..buffer })
     }
 
     /// Adds events at the head, the last one being the newest, then drops the oldest until `budget` is kept.
@@ -352,7 +339,7 @@ impl<'a> Buffer<'a> {
         let mut words = Words::with_capacity(11);
         words.arg(stat_key.as_arg());
         for (name, number) in numbers.into_iter().chain(totals.into_iter().filter(|_| totals_changed)) {
-            words.bytes(name.as_bytes()).number(number);
+            words.name(name).number(number);
         }
         self.context.set_fields(stat_key.as_arg(), &words)?;
         if self.context.is_rehearsing() {

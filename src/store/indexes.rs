@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use crate::errors::Outcome;
 use crate::keyspace::Address;
 use crate::schema::{Index, Table};
-use crate::server::{Context, KeyType, Words};
+use crate::server::{Context, KeyType, Text, Words};
 
 /// Whether a row belongs to the table's subset; None for a table without one. `value_of` reads a field of the row.
 #[must_use]
@@ -19,45 +19,55 @@ pub fn keys(address: &Address<'_>, id: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     address.index_of(id).into_iter().chain(subset_key(address))
 }
 
-/// Checks that the keys of the indexes hold sets or nothing, and can be written.
-///
-/// # Errors
-/// WRONGTYPE for a foreign value, TRYAGAIN for a key that is on another node.
-pub fn check(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcome<()> {
-    for key in keys(address, id) {
-        context.peek(&key).expect(KeyType::Set)?;
-    }
-    // With the row itself: of a single key a node to which the slot moves would say that it is simply not there.
-    let index = address.index_of(id).map(|_| address.row(id));
-    context.reach(keys(address, id).chain(index))
+/// The sets that list a row, or may list it, by their names.
+pub struct Sets {
+    index: Option<Text>,
+    subset: Option<Text>,
 }
 
-/// Lists an id, and in the subset, if `in_subset` says so, as well; or takes it out of the subset.
-///
-/// # Errors
-/// The server's own.
-pub fn add(context: &Context<'_>, address: &Address<'_>, id: &[u8], in_subset: Option<bool>) -> Outcome<()> {
-    if let Some(index) = address.index_of(id) {
-        change(context, c"SADD", &index, id)?;
+impl Sets {
+    /// Those of a row. The index is None for a table without one, the subset as well.
+    #[must_use]
+    pub fn of(address: &Address<'_>, id: &[u8]) -> Self {
+        let name = |key: Option<Vec<u8>>| key.and_then(|key| Text::new(&key));
+        Self { index: name(address.index_of(id)), subset: name(subset_key(address)) }
     }
-    if let (Some(key), Some(member)) = (subset_key(address), in_subset) {
-        change(context, if member { c"SADD" } else { c"SREM" }, &key, id)?;
-    }
-    Ok(())
-}
 
-/// Takes an id out of all sets.
-///
-/// # Errors
-/// The server's own.
-pub fn remove(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcome<()> {
-    if let Some(index) = address.index_of(id) {
-        change(context, c"SREM", &index, id)?;
+    /// Checks that the keys hold sets or nothing, and can be written, as can the row.
+    ///
+    /// # Errors
+    /// WRONGTYPE for a foreign value, TRYAGAIN for a key that is on another node.
+    pub fn check(&self, context: &Context<'_>, row: &[u8]) -> Outcome<()> {
+        let sets = || self.index.iter().chain(&self.subset);
+        for set in sets() {
+            context.peek_at(set.as_arg()).expect(KeyType::Set)?;
+        }
+        // With the row itself: of a single key a node to which the slot moves would say that it is simply not there.
+        let row = self.index.iter().map(|_| row);
+        context.reach(sets().map(Text::bytes).chain(row))
     }
-    if let Some(key) = subset_key(address) {
-        change(context, c"SREM", &key, id)?;
+
+    /// Lists an id, and in the subset, if `in_subset` says so, as well; or takes it out of the subset.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn add(&self, context: &Context<'_>, id: &[u8], in_subset: Option<bool>) -> Outcome<()> {
+        if let Some(index) = &self.index {
+            write(context, c"SADD", index, id)?;
+        }
+        if let (Some(subset), Some(member)) = (&self.subset, in_subset) {
+            write(context, if member { c"SADD" } else { c"SREM" }, subset, id)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Takes an id out of all sets.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn remove(&self, context: &Context<'_>, id: &[u8]) -> Outcome<()> {
+        self.index.iter().chain(&self.subset).try_for_each(|set| write(context, c"SREM", set, id))
+    }
 }
 
 /// The key of the set of the rows that are in the table's subset; None for a table without one.
@@ -74,7 +84,11 @@ pub fn subset_key(address: &Address<'_>) -> Option<Vec<u8>> {
 /// # Errors
 /// The server's own.
 pub fn change(context: &Context<'_>, command: &CStr, set: &[u8], id: &[u8]) -> Outcome<()> {
+    Text::new(set).map_or(Ok(()), |set| write(context, command, &set, id))
+}
+
+fn write(context: &Context<'_>, command: &CStr, set: &Text, id: &[u8]) -> Outcome<()> {
     let mut words = Words::with_capacity(2);
-    words.bytes(set).bytes(id);
+    words.arg(set.as_arg()).bytes(id);
     context.write(command, &words).map(|_| ())
 }

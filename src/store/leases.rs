@@ -22,8 +22,9 @@ static TENURES: Remembered<Tenure> = Remembered::new();
 /// What this process knows of a lease from the last command or event on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tenure {
-    /// The tenure on record runs, with this token: its holder is the one on record.
-    Runs(i64),
+    /// The tenure on record runs: the lease's holder is the one on record. With its token, unless someone else has written to
+    /// the records since.
+    Runs(Option<i64>),
     /// The tenure on record has ended.
     Ended,
 }
@@ -37,7 +38,11 @@ pub fn touched(context: &Context<'_>, event: &CStr, key: &[u8]) {
 
 /// Follows what other clients do to the records of tokens and holders: what they say now counts.
 pub fn records_touched(context: &Context<'_>) {
-    TENURES.retain(context, |tenure| *tenure == Tenure::Ended);
+    TENURES.change_all(context, |tenure| {
+        if let Tenure::Runs(token) = tenure {
+            *token = None;
+        }
+    });
 }
 
 /// Follows an event of whole databases.
@@ -85,8 +90,10 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
         let is_held = lease.expect(KeyType::String)?;
         (is_held.then(|| lease.string().to_vec()), lease.expires_at())
     };
-    let tenure = TENURES.get(context, key.bytes());
-    if let (Some(Tenure::Runs(token)), Some(_)) = (tenure, &holder) {
+    // Nobody tells a replica what happens to a lease.
+    let follows = context.follows();
+    let tenure = TENURES.get(context, key.bytes()).filter(|_| !follows);
+    if let (Some(Tenure::Runs(Some(token))), Some(_)) = (tenure, &holder) {
         return Ok(Record { token_holder: holder.clone(), holder, last_token: token, expires_at });
     }
     let tokens = context.open_named(&tokens_key(address));
@@ -104,8 +111,8 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
         _ => holders.field_named(scope.as_bytes()).map(|holder| holder.bytes().to_vec()),
     };
     let record = Record { holder, token_holder, last_token, expires_at };
-    if record.lease().token() != NO_TOKEN {
-        TENURES.set(context, key.bytes(), Tenure::Runs(last_token));
+    if record.lease().token() != NO_TOKEN && !follows {
+        TENURES.set(context, key.bytes(), Tenure::Runs(Some(last_token)));
     }
     context.reach([tokens_key(address), holders_key(address)])?;
     Ok(record)
@@ -123,7 +130,7 @@ pub fn begin(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, token:
         words.bytes(&hash).bytes(scope.as_bytes()).bytes(value);
         context.write(c"HSET", &words)?;
     }
-    TENURES.set(context, target.key.bytes(), Tenure::Runs(token));
+    TENURES.set(context, target.key.bytes(), Tenure::Runs(Some(token)));
     Ok(())
 }
 

@@ -58,10 +58,10 @@ impl<V: Copy> Remembered<V> {
         }
     }
 
-    /// Forgets the keys of the selected database whose value does not pass the test.
-    pub fn retain(&self, context: &Context<'_>, mut test: impl FnMut(&V) -> bool) {
+    /// Changes what is remembered of every key of the selected database.
+    pub fn change_all(&self, context: &Context<'_>, change: impl FnMut(&mut V)) {
         if let Some(keys) = self.entries().get_mut(&context.database()) {
-            keys.retain(|_, value| test(value));
+            keys.values_mut().for_each(change);
         }
     }
 

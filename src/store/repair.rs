@@ -1,7 +1,8 @@
 //! What MIROIR.AUDIT mends, beside index entries.
 
 use super::buffers::Buffer;
-use super::{indexes, Target};
+use super::indexes::Sets;
+use super::Target;
 use crate::errors::Outcome;
 use crate::keyspace::{check_id, Address};
 use crate::rules::backoff::MEMORY_MS;
@@ -17,7 +18,7 @@ pub fn delete_stub(context: &Context<'_>, key: &[u8], address: &Address<'_>, id:
     let mut words = Words::with_capacity(1);
     words.bytes(key);
     context.write(c"DEL", &words)?;
-    indexes::remove(context, address, id)
+    Sets::of(address, id).remove(context, id)
 }
 
 /// Gives a key the TTL that it lacks: until what the row itself says, if that lies ahead, or until `end`, in ms since

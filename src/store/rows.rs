@@ -1,6 +1,7 @@
 //! Rows: hashes with their index entries.
 
-use super::{indexes, Target};
+use super::indexes::Sets;
+use super::Target;
 use crate::errors::Outcome;
 use crate::keyspace::Address;
 use crate::rules::row::{Changes, Expiry};
@@ -66,8 +67,9 @@ pub fn write(
     found: &Found,
 ) -> Outcome<()> {
     let Target { key, address, id } = target;
-    indexes::check(context, address, id.as_bytes())?;
-    set_fields(context, *key, changes.set.iter().map(|(field, value)| (field.name(), value.bytes())))?;
+    let sets = Sets::of(address, id.as_bytes());
+    sets.check(context, key.bytes())?;
+    set_fields(context, *key, changes.set.iter().map(|(field, value)| (field.name(), value.bytes())), found)?;
     if !changes.remove.is_empty() {
         let mut words = Words::with_capacity(1 + changes.remove.len());
         words.arg(*key);
@@ -85,10 +87,10 @@ pub fn write(
         }
         Expiry::Never | Expiry::Keep => {}
     }
-    indexes::add(context, address, id.as_bytes(), changes.in_subset)
+    sets.add(context, id.as_bytes(), changes.in_subset)
 }
 
-/// Sets fields of a hash, if there are any, and nothing else.
+/// Sets fields of a hash, of which `found` is what stands there, if there are any, and nothing else.
 ///
 /// # Errors
 /// The server's own.
@@ -96,16 +98,19 @@ pub fn set_fields<'v>(
     context: &Context<'_>,
     key: Arg<'_>,
     fields: impl IntoIterator<Item = (&'static str, &'v [u8])>,
+    found: &Found,
 ) -> Outcome<()> {
     let mut words = Words::with_capacity(24);
     words.arg(key);
     for (name, value) in fields {
-        words.bytes(name.as_bytes()).bytes(value);
+        words.name(name).bytes(value);
     }
-    if words.len() > 1 {
-        context.write(c"HSET", &words)?;
+    match words.len() {
+        0 | 1 => Ok(()),
+        // What happens to the life of a field is the command's own business.
+        _ if found.loses_fields => context.write(c"HSET", &words).map(|_| ()),
+        _ => context.set_fields(key, &words),
     }
-    Ok(())
 }
 
 /// Checks that a row can be deleted: it is a hash or nothing, and so are its index and its companion.
@@ -118,7 +123,7 @@ pub fn check_deletable(context: &Context<'_>, address: &Address<'_>, id: &[u8]) 
         context.peek(&companion).expect(KeyType::SortedSet)?;
         context.reach([companion])?;
     }
-    indexes::check(context, address, id)
+    Sets::of(address, id).check(context, &address.row(id))
 }
 
 /// Deletes a row, its index entries and its companion. Answers whether there was a row.
@@ -134,7 +139,7 @@ pub fn delete(context: &Context<'_>, address: &Address<'_>, id: &[u8]) -> Outcom
         words.bytes(&companion);
         context.write(c"DEL", &words)?;
     }
-    indexes::remove(context, address, id)?;
+    Sets::of(address, id).remove(context, id)?;
     Ok(deleted)
 }
 
