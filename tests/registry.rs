@@ -3,6 +3,7 @@
 mod support;
 
 use miroir::commands::{reference, FAMILIES};
+use miroir::server::load::NEEDED;
 use redis::Value;
 use support::Server;
 
@@ -326,4 +327,48 @@ fn the_reference_is_current_and_names_every_command() {
         assert!(page.contains(&format!("### {}\n", name.to_uppercase())), "{name} is missing");
     }
     assert!(!page.contains("MIROIR.DEBUG"));
+}
+
+#[test]
+fn the_native_commands_that_are_used_are_those_that_are_needed() {
+    fn names_in(folder: &std::path::Path, names: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                names_in(&entry.path(), names);
+                continue;
+            }
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            let quoted = text.split("c\"").skip(1).filter_map(|rest| rest.split('"').next());
+            names.extend(quoted.filter(|name| is_command(name)).map(str::to_owned));
+        }
+    }
+    fn is_command(name: &str) -> bool {
+        name.len() > 2 && name.bytes().all(|letter| letter.is_ascii_uppercase())
+    }
+    let mut used = std::collections::BTreeSet::new();
+    names_in(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut used);
+    // Sent where nothing is to be done.
+    used.remove("PING");
+    let needed = NEEDED.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
+    assert_eq!(used, needed);
+}
+
+#[test]
+fn a_server_that_has_renamed_a_needed_command_is_told_so_at_once() {
+    for command in ["LPUSH", "SADD", "PEXPIREAT", "PUBLISH"] {
+        let server = Server::bare(&["--rename-command", command, "HIDDEN"]);
+        let mut client = server.client();
+        let answer = client.call(&["MODULE", "LOAD", support::module().to_str().unwrap()]);
+        assert!(answer.starts_with("ERR"), "{command}: {answer}");
+        assert!(server.log().contains(&format!("needs the command {command} under its own name")));
+        assert_eq!(client.ask("PING"), "PONG");
+    }
+    let server = Server::bare(&[
+        "--rename-command",
+        "FLUSHALL",
+        "HIDDEN",
+        "--loadmodule",
+        support::module().to_str().unwrap(),
+    ]);
+    assert_eq!(server.client().ask("MIROIR.COUNT miroir:tasks"), "0", "others may be renamed");
 }

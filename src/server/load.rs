@@ -11,7 +11,8 @@ use super::entry::log_panics;
 use super::events::{self, DatabaseEvent};
 use super::info::{self as about, Info};
 use super::register;
-use super::{config, string, Arg, Context};
+use super::{config, string, Arg, Context, Words};
+use crate::errors::{Failure, Outcome};
 
 /// Introduces the module to the server. From here on the server's functions are there. None when the server wants
 /// nothing to do with it.
@@ -56,6 +57,7 @@ where
 {
     log_panics();
     let started = catch_unwind(AssertUnwindSafe(|| {
+        check_commands(context)?;
         declare_options(context);
         config::register(context)?;
         for command in commands {
@@ -74,6 +76,54 @@ where
         }
         Err(_) => None,
     }
+}
+
+/// The native commands that the module works with.
+pub const NEEDED: &[&CStr] = &[
+    c"DEL",
+    c"EXISTS",
+    c"HDEL",
+    c"HGETALL",
+    c"HMGET",
+    c"HSET",
+    c"INCRBY",
+    c"LPUSH",
+    c"LTRIM",
+    c"MEMORY",
+    c"PERSIST",
+    c"PEXPIREAT",
+    c"PUBLISH",
+    c"RPOP",
+    c"SADD",
+    c"SCAN",
+    c"SET",
+    c"SISMEMBER",
+    c"SREM",
+    c"SSCAN",
+    c"ZADD",
+    c"ZCOUNT",
+    c"ZRANGE",
+    c"ZRANGEBYSCORE",
+    c"ZREMRANGEBYRANK",
+    c"ZREMRANGEBYSCORE",
+    c"ZREVRANGEBYSCORE",
+];
+
+/// Checks that no command is missing under its name, as `rename-command` can bring about: a write could not be done to its
+/// end, or not be told to replicas.
+fn check_commands(context: &Context<'_>) -> Outcome<()> {
+    for command in NEEDED {
+        // Without arguments none of them does anything, and only one that is missing is said to be unknown.
+        if let Err(failure) = context.read(command, &Words::default()) {
+            if failure.text().contains("nknown") {
+                let name = command.to_string_lossy();
+                return Err(Failure::refused(format_args!(
+                    "the module needs the command {name} under its own name"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives back what the server does not know of.

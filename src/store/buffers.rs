@@ -129,12 +129,10 @@ impl<'a> Buffer<'a> {
         }
         let bytes_key = keyspace::key(address.namespace, BYTES, sink.as_bytes());
         let stat_key = keyspace::key(address.namespace, STAT, sink.as_bytes());
-        let counter = if context.open_named(&bytes_key).expect(KeyType::String)? {
-            let mut words = Words::with_capacity(1);
-            words.bytes(&bytes_key);
-            integer(context.read(c"GET", &words)?.root().bytes())
-        } else {
-            None
+        let (counter, counter_lasts) = {
+            let counter = context.open_named(&bytes_key);
+            let is_there = counter.expect(KeyType::String)?;
+            (integer(counter.string()), is_there && counter.expires_at().is_none())
         };
         let stat = context.open_named(&stat_key);
         let known = stat.expect(KeyType::Hash)?;
@@ -166,7 +164,9 @@ impl<'a> Buffer<'a> {
         if is_used && !context.follows() {
             // Numbers that a reader is told now must hold for the next command, even if nothing is written.
             let used = seen.map_or(last_seq, |seen| seen.used).max(span.last_seq());
-            let on_record = (known && !stale && counter.is_some()).then_some(totals);
+            // What is about to expire is read each time.
+            let lasts = stat.expires_at().is_none() && counter_lasts;
+            let on_record = (known && !stale && lasts).then_some(totals);
             SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes), on_record });
         }
         drop((events, stat));

@@ -10,7 +10,7 @@ use crate::keyspace::Address;
 use crate::rules::lease::{Lease, NO_TOKEN};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
-use crate::server::{Arg, Context, KeyType, Words};
+use crate::server::{Arg, Context, Key, KeyType, Words};
 
 /// The name of the structure in the schema.
 pub const TABLE: &str = "leader_lease";
@@ -112,7 +112,11 @@ pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
     };
     let record = Record { holder, token_holder, last_token, expires_at };
     if record.lease().token() != NO_TOKEN && !follows {
-        TENURES.set(context, key.bytes(), Tenure::Runs(Some(last_token)));
+        // What is about to expire is read each time.
+        let lasts =
+            |records: &Key<'_>| records.expires_at().is_none() && records.first_field_expires_at().is_none();
+        let token = (lasts(&tokens) && lasts(&holders)).then_some(last_token);
+        TENURES.set(context, key.bytes(), Tenure::Runs(token));
     }
     context.reach([tokens_key(address), holders_key(address)])?;
     Ok(record)
