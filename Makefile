@@ -18,7 +18,7 @@ DEBUG_MODULE := $(TARGET)/debug/libmiroir.so
 
 COMMANDS_DOC := cargo run --quiet --locked --example commands_doc
 
-.PHONY: help build run test bench-catalog lint docs demo clean setup port-free
+.PHONY: help build run test bench bench-catalog lint docs demo clean setup port-free
 
 help: ## show this help
 	@echo 'Targets:'
@@ -27,7 +27,7 @@ help: ## show this help
 	@echo '  PORT=6379             the port of run and demo, on 127.0.0.1'
 	@echo '  REDIS_SERVER=path     the server that run starts: a redis-server (7.0 or later) or valkey-server (8 or later)'
 	@echo '  TEST=name             test: only the tests whose name contains this'
-	@echo '  BENCH=options         bench-catalog: such as --rows 20000 or --write; --help lists them'
+	@echo '  BENCH=options         bench, bench-catalog: such as --rows 20000 or --write; --help lists them'
 	@echo '  CARGO_TARGET_DIR=dir  where cargo builds, and where run keeps its data (target)'
 
 build: ## build the module: target/release/libmiroir.so
@@ -45,7 +45,10 @@ test: setup build ## run all tests, the ones against real servers last
 	MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' \
 	cargo test --locked --features debug-command --test '*' $(TEST)
 
-# Does not fail when a target is missed: the figures of a busy machine are no defect.
+# Neither fails when a target is missed: the figures of a busy machine are no defect.
+bench: setup build ## measure the module beside scripts, functions and raw commands, on servers of its own
+	MIROIR_MODULE='$(MODULE)' cargo bench --locked --bench compare -- $(BENCH)
+
 bench-catalog: setup build ## measure the catalog against its targets, on servers of its own
 	MIROIR_MODULE='$(MODULE)' cargo bench --locked --bench catalog -- $(BENCH)
 

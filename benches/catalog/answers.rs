@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::data::{Data, NAMESPACE, STATUSES, TABLE_KEY};
 use crate::pages::{Pages, ALL, PLACES, SELECTIONS};
+use crate::support::data::{Data, NAMESPACE, STATUSES, TABLE_KEY};
 use crate::support::link::Link;
 use crate::support::numbers::thousands;
 use crate::support::report::{micros, millis, none, quartiles, verdict, Section};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::data::{Data, Writing};
 use crate::support::cores::Cores;
+use crate::support::data::{Data, Writing};
 use crate::support::link::Link;
 use crate::support::numbers::thousands;
 use crate::support::report::{none, percent, quartiles, verdict_of, Section};
@@ -161,15 +161,15 @@ fn compare(
 ) -> Outcome<Vec<[[f64; 2]; 3]>> {
     let mut sides = Vec::new();
     for server in servers {
-        let mut crowd = Crowd::gather(server.port(), Arc::clone(script))?;
+        let mut crowd = Crowd::gather(server.port(), script.len())?;
         // The first round creates the keys and is not like the others.
-        crowd.run(ROUND)?;
+        crowd.run(script, ROUND)?;
         sides.push((crowd, Link::open(server.port())?));
     }
     let figures = interleaved(sides.len(), groups, bar, |side| {
         let (crowd, link) = &mut sides[side];
         let before = link.cpu_seconds()?;
-        let (count, took) = crowd.run(ROUND)?;
+        let (count, took) = crowd.run(script, ROUND)?;
         let cpu = link.cpu_seconds()? - before;
         Ok([count as f64 / took.as_secs_f64(), cpu * 1e6 / count as f64])
     })?;

@@ -4,7 +4,6 @@
 //! `make bench-catalog`, or `cargo bench --bench catalog -- --help`.
 
 mod answers;
-mod data;
 mod foreign;
 mod memory;
 mod pages;
@@ -19,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use answers::Side;
-use data::{Data, Writing};
+use support::data::{Data, Writing};
 use support::link::Link;
 use support::numbers::thousands;
 use support::report::{machine, Report};
@@ -95,7 +94,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Outcome<()> {
     let machine = machine(&mut Link::open(Server::bare(&[]).port())?)?;
     say(&machine)?;
-    let preface = format!("{machine} {}", data::DESCRIPTION);
+    let preface = format!("{machine} {}", support::data::DESCRIPTION);
     let mut report = Report::new("The catalog's benchmark", "make bench-catalog", preface);
     let rounds = options.rounds as usize;
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::data::{Data, ID_LENGTH, NAMESPACE};
 use crate::rebuild::Rebuild;
+use crate::support::data::{Data, ID_LENGTH, NAMESPACE};
 use crate::support::link::Link;
 use crate::support::numbers::thousands;
 use crate::support::report::{none, verdict, Section};

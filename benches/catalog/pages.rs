@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use redis::Value;
 
-use crate::data::{index_uid, Data, Task, INDEXES, STATUSES, TABLE_KEY};
+use crate::support::data::{index_uid, Data, Task, INDEXES, STATUSES, TABLE_KEY};
 use crate::support::link::Link;
 use crate::support::Outcome;
 

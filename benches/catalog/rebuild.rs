@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::data::{Data, TABLE_KEY};
 use crate::memory::settled;
+use crate::support::data::{Data, TABLE_KEY};
 use crate::support::link::{number, Link};
 use crate::support::numbers::thousands;
 use crate::support::report::{millis, none, percent, verdict, Section};

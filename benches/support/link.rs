@@ -51,12 +51,16 @@ impl Link {
 
     /// Sends commands that were packed before. None of them may fail.
     pub fn send(&mut self, packed: &[u8], commands: usize) -> Outcome<()> {
-        let answers =
-            self.connection.req_packed_commands(packed, 0, commands).map_err(|error| shown(&error))?;
+        let answers = self.answers_of(packed, commands)?;
         match answers.into_iter().find(|answer| matches!(answer, Value::ServerError(_))) {
             Some(error) => Err(format!("a command of a pipeline failed: {error:?}")),
             None => Ok(()),
         }
+    }
+
+    /// The answers to commands that were packed before.
+    pub fn answers_of(&mut self, packed: &[u8], commands: usize) -> Outcome<Vec<Value>> {
+        self.connection.req_packed_commands(packed, 0, commands).map_err(|error| shown(&error))
     }
 
     /// What a section of INFO says.

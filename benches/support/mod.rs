@@ -1,6 +1,9 @@
-//! What the benchmarks share: servers, connections, load, interleaved rounds, reports.
+//! What the benchmarks share: servers, their data, connections, load, interleaved rounds, reports.
+
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 pub mod cores;
+pub mod data;
 pub mod link;
 /// The numbers as the demonstration shows them.
 #[path = "../../examples/demo/numbers.rs"]

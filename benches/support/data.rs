@@ -74,11 +74,13 @@ impl Task {
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
 
-    fn key(&self) -> String {
+    /// The key of its row.
+    pub fn key(&self) -> String {
         format!("{TABLE_KEY}:{}", self.id())
     }
 
-    fn fields(&self) -> [(&'static str, String); 7] {
+    /// What its row holds.
+    pub fn fields(&self) -> [(&'static str, String); 7] {
         let status = STATUSES[usize::from(self.status)].0;
         // Two nodes hold the index; each gave the task a number of its own.
         let bits = self.id as u32;
@@ -135,9 +137,20 @@ impl Data {
         self.tasks.len()
     }
 
+    /// A task by its place in the order in which they came.
+    pub fn task(&self, place: usize) -> &Task {
+        &self.tasks[place]
+    }
+
     /// The tasks in the order of LIST.
     pub fn listed(&self) -> impl Iterator<Item = &Task> {
         self.order.iter().map(|&place| &self.tasks[place as usize])
+    }
+
+    /// The first tasks in the order of LIST.
+    pub fn listed_of(&self, most: usize) -> impl Iterator<Item = &Task> {
+        let places = self.order.iter().filter(move |&&place| (place as usize) < most);
+        places.map(|&place| &self.tasks[place as usize])
     }
 
     /// The bytes of all keys, fields and values.
