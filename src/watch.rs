@@ -37,8 +37,8 @@ pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
 /// Follows an event of whole databases.
 pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     follow::database_changed(context, event);
-    if event == DatabaseEvent::RoleChanged {
-        aftermath::role_changed(context);
+    if matches!(event, DatabaseEvent::RoleChanged | DatabaseEvent::LoadEnds) {
+        aftermath::begin(context);
     }
     buffers::database_changed(event);
     leases::database_changed(event);

@@ -284,3 +284,27 @@ fn a_replica_writes_nothing_by_itself() {
     assert_eq!(other.ask("SMEMBERS miroir:tasks:_index"), "[ghost]");
     assert!(replica.log().lines().all(|line| !line.contains("READONLY")), "{}", replica.log());
 }
+
+#[test]
+fn the_entries_of_rows_that_ran_out_before_they_were_loaded_go() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.run(&[
+        "DEBUG SET-ACTIVE-EXPIRE 0",
+        "MIROIR.PUT miroir:jobs:short PX 1 type dump",
+        "MIROIR.PUT miroir:jobs:long type dump",
+        // A namespace of which nothing is left but the entry.
+        "MIROIR.PUT eu:tasks:short PX 1 index_uid movies",
+        "DEBUG SET-ACTIVE-EXPIRE 1",
+    ]);
+    client.wait_for("MIROIR.COUNT eu:tasks", |answer| answer == "0");
+    client.run(&[
+        "SADD eu:tasks:_index short",
+        "SADD miroir:jobs:_queued short",
+        "SADD miroir:jobs:_index short",
+    ]);
+    client.run(&["DEBUG RELOAD"]);
+    wait_for_members(&mut client, "miroir:jobs:_queued", "long");
+    wait_for_members(&mut client, "miroir:jobs:_index", "long");
+    client.wait_for("EXISTS eu:tasks:_index", |answer| answer == "0");
+}

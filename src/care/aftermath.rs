@@ -1,6 +1,6 @@
-//! After a replica became the primary: the old primary may have died between a write of another client and the index
-//! entries that belong to it. One walk over the rows and over the index sets makes them agree, some milliseconds at a
-//! time.
+//! After a replica became the primary, and after the server loaded its data: a server may have died between a write of
+//! another client and the index entries that belong to it, and rows whose time ran out while nobody was there left theirs
+//! behind. One walk over the rows and over the index sets makes them agree, some milliseconds at a time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,17 +39,10 @@ fn state<T>(act: impl FnOnce(&mut Option<Walk>) -> T) -> T {
 }
 
 /// Begins, if the server is a primary now.
-pub fn role_changed(context: &Context<'_>) {
+pub fn begin(context: &Context<'_>) {
+    let namespaces = || catalog::with(|catalog| catalog.namespaces());
     let walk = (!context.follows()).then(|| Walk { namespaces: namespaces(), next: Next::Rows(0, 0) });
     state(|state| *state = walk);
-}
-
-fn namespaces() -> Vec<(i32, Vec<u8>)> {
-    let mut namespaces: Vec<_> = catalog::with(|catalog| {
-        catalog.tables().map(|(database, namespace, _)| (database, namespace.to_vec())).collect()
-    });
-    namespaces.dedup();
-    namespaces
 }
 
 /// Goes on for a moment.

@@ -235,6 +235,15 @@ impl Catalog {
         }
     }
 
+    /// Every namespace, with its database.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<(i32, Vec<u8>)> {
+        let of = |database: i32, names: &Namespaces| -> Vec<_> {
+            names.keys().map(|name| (database, name.clone())).collect()
+        };
+        self.databases.iter().flat_map(|(database, names)| of(*database, names)).collect()
+    }
+
     /// Every table that has rows, with its database and its namespace.
     pub fn tables(&self) -> impl Iterator<Item = (i32, &[u8], &Rows)> {
         self.tables_from(i32::MIN, b"")

@@ -36,6 +36,30 @@ pub struct Key<'a> {
     lifetime: PhantomData<&'a raw::RedisModuleCtx>,
 }
 
+/// The fields of a hash, copied out of it in one piece.
+#[derive(Default)]
+pub struct Fields {
+    /// Names and values, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each name and each value ends, in turn.
+    ends: Vec<usize>,
+}
+
+impl Fields {
+    /// Name and value of every field, in the server's order.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
+        let piece = |from, to| self.bytes.get(from..to).unwrap_or_default();
+        let mut pairs = Vec::with_capacity(self.ends.len() / 2);
+        let mut start = 0;
+        for ends in self.ends.chunks_exact(2) {
+            pairs.push((piece(start, ends[0]), piece(ends[0], ends[1])));
+            start = ends[1];
+        }
+        pairs
+    }
+}
+
 impl Context<'_> {
     /// Opens the key that an argument names, for reading.
     #[must_use]
@@ -222,6 +246,22 @@ impl Key<'_> {
         // SAFETY: the handle is an open hash.
         let first = unsafe { first(pointer.as_ptr()) };
         (first != raw::REDISMODULE_NO_EXPIRE as i64).then_some(first)
+    }
+
+    /// The fields of a hash whose own time is not up; none where the key is no hash.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        let mut fields = Fields::default();
+        if self.key_type() == KeyType::Hash {
+            fields.ends.reserve(2 * self.len());
+        }
+        self.each_field(|name, value| {
+            for word in [name, value] {
+                fields.bytes.extend_from_slice(word);
+                fields.ends.push(fields.bytes.len());
+            }
+        });
+        fields
     }
 
     /// Calls `visit` with the name and the value of every field of a hash whose own time is not up; with nothing where

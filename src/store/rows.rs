@@ -6,11 +6,11 @@ use crate::errors::Outcome;
 use crate::keyspace::Address;
 use crate::rules::row::{Changes, Expiry};
 use crate::schema;
-use crate::server::{Arg, Called, Context, Key, KeyType, Words};
+use crate::server::{Arg, Context, Fields, Key, KeyType, Words};
 
-/// A hash as it stands: its fields, as one read of the server answered them, and the end of its life.
+/// A hash as it stands: its fields, and the end of its life.
 pub struct Found {
-    fields: Option<Called>,
+    fields: Fields,
     /// The end of its life in ms since the epoch, if it has one.
     pub expires_at: Option<i64>,
     /// Whether any of its fields has an end of life of its own.
@@ -21,13 +21,7 @@ impl Found {
     /// Name and value of every field, in the server's order; none where there is no hash.
     #[must_use]
     pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
-        let Some(reply) = &self.fields else { return Vec::new() };
-        let mut items = reply.root().iter();
-        let mut pairs = Vec::with_capacity(reply.root().len() / 2);
-        while let (Some(name), Some(value)) = (items.next(), items.next()) {
-            pairs.push((name.bytes(), value.bytes()));
-        }
-        pairs
+        self.fields.pairs()
     }
 }
 
@@ -36,9 +30,7 @@ impl Found {
 /// # Errors
 /// WRONGTYPE for a foreign value.
 pub fn read(context: &Context<'_>, key: Arg<'_>) -> Outcome<Found> {
-    let mut words = Words::with_capacity(1);
-    words.arg(key);
-    find(context, &context.open(key), &words)
+    find(&context.open(key))
 }
 
 /// Reads the hash at a key that no argument names.
@@ -46,14 +38,13 @@ pub fn read(context: &Context<'_>, key: Arg<'_>) -> Outcome<Found> {
 /// # Errors
 /// WRONGTYPE for a foreign value.
 pub fn read_named(context: &Context<'_>, key: &[u8]) -> Outcome<Found> {
-    let mut words = Words::with_capacity(1);
-    words.bytes(key);
-    find(context, &context.peek(key), &words)
+    find(&context.peek(key))
 }
 
-fn find(context: &Context<'_>, key: &Key<'_>, words: &Words<'_>) -> Outcome<Found> {
-    let fields = if key.expect(KeyType::Hash)? { Some(context.read(c"HGETALL", words)?) } else { None };
-    Ok(Found { fields, expires_at: key.expires_at(), loses_fields: key.first_field_expires_at().is_some() })
+fn find(key: &Key<'_>) -> Outcome<Found> {
+    key.expect(KeyType::Hash)?;
+    let loses_fields = key.first_field_expires_at().is_some();
+    Ok(Found { fields: key.fields(), expires_at: key.expires_at(), loses_fields })
 }
 
 /// Writes changes of a row, of which `found` is what stands there, and its index entries.
