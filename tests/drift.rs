@@ -265,7 +265,8 @@ impl Run {
         let rare = ["MEMORY", "FLUSHDB", "FLUSHALL", "SWAPDB", "HPEXPIRE", "HSETEX"];
         let idle: Vec<_> = idle.into_iter().filter(|name| !rare.contains(name)).collect();
         assert!(all < OPERATIONS || idle.is_empty(), "seed {}: these did nothing: {idle:?}", self.seed);
-        assert!(all < OPERATIONS || self.evicted > 0, "seed {}: nothing was evicted", self.seed);
+        // In a short run every eviction may come to a server that was just emptied.
+        assert!(all < 4 * OPERATIONS || self.evicted > 0, "seed {}: nothing was evicted", self.seed);
     }
 }
 
