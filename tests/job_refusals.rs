@@ -121,7 +121,7 @@ fn arguments_of_a_renewal_and_of_an_end() {
             case(format!("{command} {key} pod 1 {rest} more"), "'more'");
             case(format!("{command} {key} pod 1"), "wrong number of arguments");
         }
-        for state in ["done", "''", "in_progress", "complete", "canceled"] {
+        for state in ["COMPLETED", "done", "''", "in_progress", "complete", "canceled"] {
             case(format!("FINISH {key} pod 1 {state}"), "completed|failed|queued");
         }
         case(format!("RENEW {key} pod 1 60000 ERROR x"), "'ERROR'");

@@ -307,7 +307,7 @@ fn finish(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let target = target::of(context, arguments.next("key")?, TABLE)?;
     let (holder, token) = claimant(&mut arguments)?;
-    let outcome = arguments.word_of("outcome", OUTCOMES)?;
+    let outcome = arguments.one_of("outcome", OUTCOMES)?;
     let (mut new_progress, mut error) = (None, None);
     while !arguments.is_empty() {
         if new_progress.is_none() && arguments.take_word("PROGRESS") {
