@@ -113,7 +113,7 @@ pub const POP: Command = Command {
 fn pop(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let key = arguments.next("key")?;
-    let (count, max_bytes) = bounds(&mut arguments)?;
+    let (count, max_bytes) = bounds(&mut arguments, "COUNT count|MAXBYTES bytes|FENCE lease-key token")?;
     let events = change(context, key, |buffer| buffer.pop(count, max_bytes))?;
     Ok(events.map_or(Reply::Array(Vec::new()), Reply::Forward))
 }
@@ -135,7 +135,7 @@ pub const PEEK: Command = Command {
 fn peek(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let key = arguments.next("key")?;
-    let (count, max_bytes) = bounds(&mut arguments)?;
+    let (count, max_bytes) = bounds(&mut arguments, "COUNT count|MAXBYTES bytes")?;
     let events = buffer(context, key)?.peek(count, max_bytes);
     let numbered = |(seq, event)| Reply::Array(vec![Reply::Integer(seq), Reply::Bulk(event)]);
     Ok(Reply::Array(events.into_iter().map(numbered).collect()))
@@ -217,8 +217,8 @@ fn stat(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     ]))
 }
 
-/// Reads `[COUNT count] [MAXBYTES bytes]`.
-fn bounds(arguments: &mut Arguments<'_>) -> Outcome<(i64, i64)> {
+/// Reads `[COUNT count] [MAXBYTES bytes]`; an error names the options of the command.
+fn bounds(arguments: &mut Arguments<'_>, options: &str) -> Outcome<(i64, i64)> {
     let (mut count, mut max_bytes) = (None, None);
     while !arguments.is_empty() {
         if count.is_none() && arguments.take_word("COUNT") {
@@ -226,7 +226,7 @@ fn bounds(arguments: &mut Arguments<'_>) -> Outcome<(i64, i64)> {
         } else if max_bytes.is_none() && arguments.take_word("MAXBYTES") {
             max_bytes = Some(arguments.integer("MAXBYTES", 0..=i64::MAX)?);
         } else {
-            return arguments.unexpected("COUNT count|MAXBYTES bytes");
+            return arguments.unexpected(options);
         }
     }
     Ok((count.unwrap_or(1), max_bytes.unwrap_or(i64::MAX)))
