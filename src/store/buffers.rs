@@ -165,7 +165,8 @@ impl<'a> Buffer<'a> {
             // Numbers that a reader is told now must hold for the next command, even if nothing is written.
             let used = seen.map_or(last_seq, |seen| seen.used).max(span.last_seq());
             // What is about to expire is read each time.
-            let lasts = stat.expires_at().is_none() && counter_lasts;
+            let stat_lasts = stat.expires_at().is_none() && stat.first_field_expires_at().is_none();
+            let lasts = stat_lasts && counter_lasts;
             let on_record = (known && !stale && lasts).then_some(totals);
             SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes), on_record });
         }
