@@ -1,8 +1,8 @@
 //! The native commands that handlers run most often, done through key handles: the same effect on the key, the same
 //! keyspace event, the same line for the AOF and the replicas, without the cost of a call.
 //!
-//! A call costs about half a microsecond beside the command itself: a client of its own, a search for the command, a
-//! reply that is written and read again. Where the client's rights matter, the call is made all the same.
+//! A call costs a good part of what a small command costs itself: a client of its own, a search for the command, a reply
+//! that is written and read again. Where the client's rights matter, the call is made all the same.
 
 use std::ffi::{c_void, CStr};
 use std::os::raw::{c_char, c_int};
