@@ -57,7 +57,13 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
             catalog::rebuild::begin(&context);
             Some(())
         })
-        .map_or(raw::REDISMODULE_ERR as c_int, |()| raw::REDISMODULE_OK as c_int)
+        .map_or_else(
+            || {
+                load::stop();
+                raw::REDISMODULE_ERR as c_int
+            },
+            |()| raw::REDISMODULE_OK as c_int,
+        )
 }
 
 /// The server calls this before it takes the module out.

@@ -12,6 +12,9 @@ use crate::store::{buffers, leases};
 /// Notes that a key was written. To be called for every keyspace event.
 pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
     let key = key.bytes();
+    if follow::is_told(key) {
+        return;
+    }
     let Some(address) = keyspace::locate(key) else { return };
     follow::key_changed(context, event.to_bytes(), key, &address);
     let handler = match (address.table.name, address.place) {

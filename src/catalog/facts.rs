@@ -2,6 +2,7 @@
 
 use super::slab::MAX_FILTERS;
 use crate::rules::prune;
+use crate::schema::roles::{self, Role};
 use crate::schema::value::integer;
 use crate::schema::{Origin, Shape, Table};
 
@@ -77,6 +78,7 @@ impl Facts {
 #[derive(Debug)]
 pub struct Gathering<'t> {
     table: &'static Table,
+    roles: &'static [Role],
     id: &'t [u8],
     payload: u64,
     fields: usize,
@@ -103,6 +105,7 @@ impl<'t> Gathering<'t> {
         });
         Self {
             table,
+            roles: roles::of(table),
             id,
             payload: key_bytes as u64,
             fields: 0,
@@ -122,38 +125,30 @@ impl<'t> Gathering<'t> {
         self.fields += 1;
         self.longest = self.longest.max(name.len()).max(value.len());
         let table = self.table;
-        let Some(field) = table.field(name) else { return };
-        let name = field.name();
-        if table.row_marks().any(|mark| std::ptr::eq(mark, field)) {
-            self.marks += 1;
-        }
-        if table.order.field() == Some(name) {
+        let Some(role) = table.position(name).and_then(|position| self.roles.get(position)) else { return };
+        self.marks += usize::from(role.is_mark);
+        if role.is_order {
             self.order = integer(value).unwrap_or(0);
         }
-        if let Some(filter) = table.filters.iter().position(|filter| *filter == name) {
-            if !matches!(field.origin, Origin::Key(_)) {
-                self.values[filter] = Some(value.to_vec());
-            }
+        if let Some(place) = role.filter.and_then(|filter| self.values.get_mut(usize::from(filter))) {
+            *place = Some(value.to_vec());
         }
-        if table.state == Some(name) {
+        if role.is_state {
             self.state = Some(value.to_vec());
         }
-        if table.claim.is_some_and(|claim| claim.until == name) {
+        if role.ends_claim {
             self.claimed_until = integer(value);
         }
-        if let Some(rule) = &table.prune {
-            if let Some(time) = rule.times.iter().position(|time| *time == name) {
-                if let Some(place) = self.times.get_mut(time) {
-                    *place = integer(value);
-                }
-            }
+        if let Some(place) = role.time.and_then(|time| self.times.get_mut(usize::from(time))) {
+            *place = integer(value);
         }
     }
 
     /// What came together; None for a stub, which is no row.
     #[must_use]
     pub fn finish(self, expires_at: Option<i64>) -> Option<Facts> {
-        let is_row = self.table.shape != Shape::Row || self.marks == self.table.row_marks().count();
+        let is_row = self.table.shape != Shape::Row
+            || self.marks == self.roles.iter().filter(|role| role.is_mark).count();
         if self.fields == 0 || !is_row {
             return None;
         }

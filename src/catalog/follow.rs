@@ -4,7 +4,7 @@
 //! expires then, and there is no later turn to wait for.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use crate::errors::Outcome;
 use crate::keyspace::{self, Address, Place};
 use crate::schema::{Index, Table, TABLES};
 use crate::server::events::DatabaseEvent;
-use crate::server::{call, Context};
+use crate::server::{call, Arg, Context};
+use crate::store::Target;
 
 /// How long one piece of work may take that could as well be done later.
 const PIECE: Duration = Duration::from_millis(1);
@@ -41,8 +42,11 @@ static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
 static TO_HEAL: Mutex<Vec<Change>> = Mutex::new(Vec::new());
 /// Whether the next turn of the event loop will work on the changes.
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
-/// Whether a command writes a row of which it tells itself what it is afterwards.
-static IS_TOLD: AtomicBool = AtomicBool::new(false);
+/// The bytes of the keys that a command writes and of which it tells itself what is there afterwards; null for none.
+static TOLD: [AtomicPtr<u8>; 1 + MOST_SIDES] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; 1 + MOST_SIDES];
+/// How many keys beside a row or a structure its commands write at most.
+const MOST_SIDES: usize = 2;
 static IS_LOADING: AtomicBool = AtomicBool::new(false);
 static IS_LOADING_BESIDE: AtomicBool = AtomicBool::new(false);
 
@@ -73,6 +77,12 @@ fn to_heal<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
     act(&mut TO_HEAL.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// Whether the event of a key comes from a write of which the command tells itself what came of it.
+#[must_use]
+pub fn is_told(key: &[u8]) -> bool {
+    TOLD.iter().any(|told| told.load(Ordering::Relaxed).cast_const() == key.as_ptr())
+}
+
 /// Follows an event of a key. `address` is what the key names.
 pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Address<'_>) {
     let loading = IS_LOADING.load(Ordering::Relaxed);
@@ -80,9 +90,6 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
     if IS_LOADING_BESIDE.load(Ordering::Relaxed)
         || (address.place == Place::Table && read::id_of(address).is_none())
     {
-        return;
-    }
-    if IS_TOLD.load(Ordering::Relaxed) && matches!(address.place, Place::Row(_)) {
         return;
     }
     if let (Some(_), b"expired" | b"evicted") = (read::id_of(address), event) {
@@ -115,18 +122,19 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
 
 /// Runs a command's write of one row of the selected database and of its index entries, or of one structure. `write` answers
 /// also what is there afterwards, which the catalog takes over without a look at it. After an error there is a look as after
-/// any other change.
+/// any other change. `sides` are keys of the structure that are there before and after it.
 ///
 /// # Errors
 /// Those of the write.
 pub fn written<T>(
     context: &Context<'_>,
-    address: &Address<'_>,
-    id: &[u8],
+    target: &Target<'_>,
+    sides: &[Arg<'_>],
     write: impl FnOnce() -> Outcome<(T, Option<Facts>)>,
 ) -> Outcome<T> {
+    let (address, id) = (&target.address, target.id.as_bytes());
     let written = {
-        let _told = Told::begin();
+        let _told = Told::begin([target.key].iter().chain(sides));
         write()
     };
     let database = context.database();
@@ -148,15 +156,17 @@ pub fn written<T>(
 struct Told;
 
 impl Told {
-    fn begin() -> Self {
-        IS_TOLD.store(true, Ordering::Relaxed);
+    fn begin<'k>(keys: impl Iterator<Item = &'k Arg<'k>>) -> Self {
+        for (place, key) in TOLD.iter().zip(keys) {
+            place.store(key.bytes().as_ptr().cast_mut(), Ordering::Relaxed);
+        }
         Self
     }
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
-        IS_TOLD.store(false, Ordering::Relaxed);
+        TOLD.iter().for_each(|place| place.store(std::ptr::null_mut(), Ordering::Relaxed));
     }
 }
 

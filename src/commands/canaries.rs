@@ -4,6 +4,8 @@ use super::arguments::Arguments;
 use super::fence::guarded;
 use super::syntax::{COUNT, FENCE, KEY, MILLISECONDS};
 use super::target;
+use crate::catalog::facts::Facts;
+use crate::catalog::follow;
 use crate::errors::Outcome;
 use crate::rules::runs::MAX_RAN_AT;
 use crate::schema::json;
@@ -69,7 +71,11 @@ fn record(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         failed_assertions_json: assertions.map(str::to_owned),
     };
     let oldest_kept = max_age.map(|age| context.now_ms().saturating_sub(age));
-    let recorded = runs::record(context, target.key, &run, keep.unwrap_or(DEFAULT_KEEP), oldest_kept)?;
+    let recorded = follow::written(context, &target, &[], || {
+        let recorded = runs::record(context, target.key, &run, keep.unwrap_or(DEFAULT_KEEP), oldest_kept)?;
+        let facts = Facts::of_structure(target.key.bytes().len(), None, recorded.expires_at);
+        Ok((recorded, (recorded.kept > 0).then_some(facts)))
+    })?;
     Ok(Reply::Array(vec![Reply::Integer(recorded.kept), Reply::Integer(recorded.trimmed)]))
 }
 

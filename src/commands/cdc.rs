@@ -10,7 +10,7 @@ use crate::errors::{Failure, Outcome};
 use crate::rules::budget::Batch;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::entry::entry;
-use crate::server::{Arg, Context, Reply};
+use crate::server::{Arg, Context, Reply, Text};
 use crate::store::buffers::{Buffer, TABLE};
 
 const BYTES: Argument = Argument::new("bytes", Kind::Integer);
@@ -28,7 +28,10 @@ fn change<T>(
 ) -> Outcome<T> {
     let target = target::of(context, key, TABLE)?;
     let mut buffer = Buffer::open(context, &target)?;
-    follow::written(context, &target.address, target.id.as_bytes(), || {
+    let counters = buffer.counters();
+    // Of counters that may only come into being the catalog learns by their events.
+    let sides: Vec<_> = counters.iter().filter(|_| buffer.is_on_record()).map(Text::as_arg).collect();
+    follow::written(context, &target, &sides, || {
         let value = change(&mut buffer)?;
         let bytes = u64::try_from(buffer.bytes).unwrap_or(0);
         let facts = Facts::of_structure(key.bytes().len(), Some(bytes), buffer.expires_at);

@@ -34,7 +34,12 @@ pub fn guarded(
     arguments: &[Arg<'_>],
     handler: Handler,
 ) -> Outcome<Reply> {
-    let place = command.find_option(TOKEN, |at| arguments.get(at).map(|word| word.bytes()));
+    // Most calls have no such word at all, and need no walk along the syntax.
+    let is_token = |word: &Arg<'_>| word.bytes().eq_ignore_ascii_case(TOKEN.as_bytes());
+    let place = match arguments.iter().any(is_token) {
+        true => command.find_option(TOKEN, |at| arguments.get(at).map(|word| word.bytes())),
+        false => None,
+    };
     if context.asks_for_keys() {
         declare_keys(context, command, arguments.len(), place);
         return Ok(Reply::Nil);

@@ -92,7 +92,7 @@ fn carry_out(
             let facts =
                 Facts::of_structure(target.key.bytes().len(), Some(holder.bytes().len() as u64), Some(end));
             let prolong = || leases::prolong(context, target, end).map(|()| ((), Some(facts)));
-            follow::written(context, &target.address, target.id.as_bytes(), prolong)?;
+            follow::written(context, target, &[], prolong)?;
             token
         }
         Decision::Refuse => return Ok(refusal(record, now)),

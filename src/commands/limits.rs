@@ -70,7 +70,7 @@ fn count(context: &Context<'_>, target: &Target<'_>, window: &Window, cost: i64,
     let ends_at = window.ends_at.unwrap_or(end);
     let facts = Facts::of_structure(target.key.bytes().len(), Some(u64::from(digits)), Some(ends_at));
     let write = || limits::count(context, target.key, window, cost, end).map(|()| ((), Some(facts)));
-    follow::written(context, &target.address, target.id.as_bytes(), write)
+    follow::written(context, target, &[], write)
 }
 
 /// MIROIR.LOGIN.CHECK.

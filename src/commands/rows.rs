@@ -137,13 +137,14 @@ pub const GET: Command = Command {
 fn get(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let target = target::row(arguments.next("key")?)?;
-    if !context.open(target.key).expect(KeyType::Hash)? {
-        return Ok(Reply::Nil);
-    }
     let mut words = Words::with_capacity(1 + arguments.rest().len());
     words.arg(target.key);
     if arguments.is_empty() {
-        return Ok(Reply::Forward(context.read_for_client(c"HGETALL", &words)?));
+        let row = context.read_for_client(c"HGETALL", &words)?;
+        return Ok(if row.is_empty_collection() { Reply::Nil } else { Reply::Forward(row) });
+    }
+    if !context.open(target.key).expect(KeyType::Hash)? {
+        return Ok(Reply::Nil);
     }
     arguments.rest().iter().for_each(|field| {
         words.arg(*field);

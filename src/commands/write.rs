@@ -68,5 +68,5 @@ fn with_catalog(
         // When fields go by themselves only the server knows: the catalog looks at the row as after any other change.
         return write().map(|_| ());
     }
-    follow::written(context, &target.address, target.id.as_bytes(), write)
+    follow::written(context, target, &[], write)
 }

@@ -116,10 +116,10 @@ pub fn present<'s>(stored: &Stored<'s>, name: &str) -> Option<&'s [u8]> {
 /// The fields of a row as they are after changes, in no order that matters.
 #[must_use]
 pub fn changed<'s>(stored: &Stored<'s>, changes: &'s Changes<'_>) -> Vec<(&'s [u8], &'s [u8])> {
-    let is_set = |name: &[u8]| changes.set.iter().any(|(field, _)| field.name.to_bytes() == name);
+    let is_set = |name: &[u8]| changes.set.iter().any(|(field, _)| field.name().as_bytes() == name);
     let is_gone = |name: &[u8]| changes.remove.iter().any(|gone| gone == name);
     let stays = stored.iter().copied().filter(|(name, _)| !is_set(name) && !is_gone(name));
-    let set = changes.set.iter().map(|(field, value)| (field.name.to_bytes(), value.bytes()));
+    let set = changes.set.iter().map(|(field, value)| (field.name().as_bytes(), value.bytes()));
     stays.chain(set).collect()
 }
 
@@ -197,7 +197,7 @@ pub fn put<'a>(
     };
     let remove = stored
         .iter()
-        .filter(|(name, _)| !set.iter().any(|(field, _)| field.name.to_bytes() == *name))
+        .filter(|(name, _)| !set.iter().any(|(field, _)| field.name().as_bytes() == *name))
         .map(|(name, _)| name.to_vec())
         .collect();
     Ok(Plan::Write(Changes { set, remove, expiry: end.map_or(Expiry::Never, Expiry::At), in_subset }))

@@ -1,6 +1,7 @@
 //! The tables as data. Adding a table is one entry in [`tables`]; nothing here knows of the server.
 
 pub mod json;
+pub mod roles;
 pub mod tables;
 pub mod value;
 
@@ -162,8 +163,10 @@ pub struct Claim {
 /// One field of a row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The name in the hash.
+    /// The name in the hash, as the server takes it.
     pub name: &'static CStr,
+    /// The same as text.
+    text: &'static str,
     /// What values it takes.
     pub kind: Kind,
     /// Where its value comes from.
@@ -212,7 +215,7 @@ impl Field {
     /// The name as text.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.name.to_str().unwrap_or_default()
+        self.text
     }
 }
 
@@ -220,7 +223,7 @@ impl Table {
     /// Its place among all tables.
     #[must_use]
     pub fn number(&self) -> usize {
-        TABLES.iter().position(|table| table.segment == self.segment).unwrap_or_default()
+        TABLES.iter().position(|table| std::ptr::eq(table, self)).unwrap_or_default()
     }
 
     /// The field of this name.
@@ -232,7 +235,7 @@ impl Table {
     /// The position of the field of this name.
     #[must_use]
     pub fn position(&self, name: &[u8]) -> Option<usize> {
-        self.fields.iter().position(|field| field.name.to_bytes() == name)
+        self.fields.iter().position(|field| field.text.as_bytes() == name)
     }
 
     /// How long a key of it lives when nothing says more, in ms; None for keys that may stay.
@@ -250,11 +253,7 @@ impl Table {
     /// The fields without which a hash is a stub, not a row: those that the client must always give; in a
     /// table that has none of these, the one that the module writes from the key.
     pub fn row_marks(&self) -> impl Iterator<Item = &'static Field> {
-        let fields = self.fields;
-        let given = |field: &&'static Field| field.origin == Origin::Required;
-        let from_key = |field: &&'static Field| matches!(field.origin, Origin::Key(_));
-        let any_given = fields.iter().any(|field| given(&field));
-        fields.iter().filter(move |field| if any_given { given(field) } else { from_key(field) })
+        self.fields.iter().zip(roles::of(self)).filter(|(_, role)| role.is_mark).map(|(field, _)| field)
     }
 
     /// The names of the fields, for an error.

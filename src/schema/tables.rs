@@ -44,11 +44,16 @@ const PLAIN: Table = Table {
 };
 
 const fn field(name: &'static std::ffi::CStr, kind: Kind, origin: Origin) -> Field {
-    Field { name, kind, origin, managed_by: None }
+    let text = match name.to_str() {
+        Ok(text) => text,
+        Err(_) => "",
+    };
+    Field { name, text, kind, origin, managed_by: None }
 }
 
 const fn of_a_claim(name: &'static std::ffi::CStr, kind: Kind, origin: Origin) -> Field {
-    Field { name, kind, origin, managed_by: Some("MIROIR.JOB.*") }
+    let Field { name, text, .. } = field(name, kind, origin);
+    Field { name, text, kind, origin, managed_by: Some("MIROIR.JOB.*") }
 }
 
 /// The table of this name.

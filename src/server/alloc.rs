@@ -4,6 +4,7 @@
 //! benches and the demo link the same crate without a server, where the API's function pointers are null.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::os::raw::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,20 +21,28 @@ const NATURAL_ALIGNMENT: usize = 8;
 ///
 /// A block that needs a larger alignment, as hash tables do, is cut out of a larger one; the eight bytes before it say
 /// how far behind the beginning it lies.
+///
+/// Small blocks that were freed are kept for the next command, a few of each size: the server counts the bytes of each block
+/// that it gives or takes, which costs more than the block itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServerAllocator;
 
 /// The bytes of all blocks that the module holds, as the server's allocator rounds them.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// How many bytes the module holds at this moment, for everything: exact where the server uses jemalloc.
+/// How many bytes the module holds at this moment, for everything but the small blocks that wait for the next command:
+/// exact where the server uses jemalloc.
 #[must_use]
 pub fn held() -> usize {
-    HELD.load(Ordering::Relaxed)
+    let sizes_of_kept =
+        |kept: &[Kept; SIZES]| kept.iter().zip(SIZE_OF).map(|(kept, size)| kept.count.get() * size).sum();
+    let waiting: usize = KEPT.with(sizes_of_kept);
+    HELD.load(Ordering::Relaxed).saturating_sub(waiting)
 }
 
 /// The size of the block that jemalloc gives for a request: multiples of 16 up to 128, then four sizes for each
 /// doubling.
+#[inline]
 const fn rounded(size: usize) -> usize {
     if size <= 8 {
         return 8;
@@ -43,6 +52,81 @@ const fn rounded(size: usize) -> usize {
     }
     size.next_multiple_of(size.next_power_of_two() / 8)
 }
+
+/// The blocks of one size that wait to be used again. Each holds in its first eight bytes where the next one is.
+struct Kept {
+    first: Cell<*mut u8>,
+    count: Cell<usize>,
+}
+
+/// The largest block that is kept, in bytes.
+const LARGEST_KEPT: usize = 256;
+/// How many sizes there are up to [`LARGEST_KEPT`].
+const SIZES: usize = 13;
+/// How many blocks of a size are kept at most: about 40 kB of all sizes together.
+const MOST_KEPT: usize = 32;
+
+thread_local! {
+    // By thread, so that no two ever meet, though the server runs a module on one alone.
+    static KEPT: [Kept; SIZES] =
+        const { [const { Kept { first: Cell::new(std::ptr::null_mut()), count: Cell::new(0) } }; SIZES] };
+}
+
+/// Which of the kept sizes a block of so many bytes has.
+const fn size_number(size: usize) -> Option<usize> {
+    match size {
+        0..=8 => Some(0),
+        9..=128 => Some(size.div_ceil(16)),
+        129..=LARGEST_KEPT => Some(8 + (size - 128).div_ceil(32)),
+        _ => None,
+    }
+}
+
+/// A kept block of this size, if there is one.
+fn take(number: usize) -> Option<*mut u8> {
+    KEPT.with(|kept| {
+        let kept = kept.get(number)?;
+        let block = kept.first.get();
+        if block.is_null() {
+            return None;
+        }
+        // SAFETY: `keep` wrote these eight bytes, and nobody has had the block since.
+        kept.first.set(unsafe { block.cast::<*mut u8>().read() });
+        kept.count.set(kept.count.get() - 1);
+        Some(block)
+    })
+}
+
+/// Keeps a block for later. Answers whether there was room.
+///
+/// # Safety
+/// `block` is a block of the server's allocator of this size, aligned to eight, that nobody uses.
+unsafe fn keep(block: *mut u8, number: usize) -> bool {
+    KEPT.with(|kept| {
+        let Some(kept) = kept.get(number).filter(|kept| kept.count.get() < MOST_KEPT) else { return false };
+        // SAFETY: every size has at least eight bytes, which are nobody's by the caller's promise.
+        unsafe { block.cast::<*mut u8>().write(kept.first.get()) };
+        kept.first.set(block);
+        kept.count.set(kept.count.get() + 1);
+        true
+    })
+}
+
+/// Gives the kept blocks back, before the module is taken out.
+pub fn forget_kept() {
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let Some(free) = (unsafe { raw::RedisModule_Free }) else { return };
+    for (number, size) in SIZE_OF.into_iter().enumerate() {
+        while let Some(block) = take(number) {
+            account(0, size);
+            // SAFETY: a kept block came from the server's allocator, and nobody uses it.
+            unsafe { free(block.cast::<c_void>()) };
+        }
+    }
+}
+
+/// The bytes of each size.
+const SIZE_OF: [usize; SIZES] = [8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256];
 
 /// Only the server's main thread allocates for this module, so two plain steps do what an atomic one would.
 fn account(added: usize, removed: usize) {
@@ -100,9 +184,14 @@ unsafe impl GlobalAlloc for ServerAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the API's function pointers are set together by the server's init, before the module runs any code.
         if let Some(alloc) = unsafe { raw::RedisModule_Alloc } {
-            account(rounded(asked(layout)), 0);
+            let size = rounded(asked(layout));
+            if let Some(block) = size_number(size).and_then(take) {
+                // SAFETY: the block has this size.
+                return unsafe { cut_out(block, layout) };
+            }
+            account(size, 0);
             // SAFETY: any size is allowed; the server aborts itself when memory is gone.
-            let block = unsafe { alloc(asked(layout)) };
+            let block = unsafe { alloc(size) };
             // SAFETY: the block is as large as was asked.
             return unsafe { cut_out(block.cast(), layout) };
         }
@@ -113,9 +202,10 @@ unsafe impl GlobalAlloc for ServerAllocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as in `alloc`.
         if let Some(calloc) = unsafe { raw::RedisModule_Calloc } {
-            account(rounded(asked(layout)), 0);
+            let size = rounded(asked(layout));
+            account(size, 0);
             // SAFETY: as in `alloc`.
-            let block = unsafe { calloc(1, asked(layout)) };
+            let block = unsafe { calloc(1, size) };
             // SAFETY: as in `alloc`.
             return unsafe { cut_out(block.cast(), layout) };
         }
@@ -127,7 +217,11 @@ unsafe impl GlobalAlloc for ServerAllocator {
         // SAFETY: as in `alloc`.
         if let Some(realloc) = unsafe { raw::RedisModule_Realloc } {
             if layout.align() <= NATURAL_ALIGNMENT {
-                account(rounded(new_size), rounded(layout.size()));
+                let (size, new_size) = (rounded(layout.size()), rounded(new_size));
+                if size == new_size {
+                    return block;
+                }
+                account(new_size, size);
                 // SAFETY: `block` came from the server's allocator, whole.
                 return unsafe { realloc(block.cast::<c_void>(), new_size) }.cast();
             }
@@ -152,9 +246,14 @@ unsafe impl GlobalAlloc for ServerAllocator {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as in `alloc`.
         if let Some(free) = unsafe { raw::RedisModule_Free } {
-            account(0, rounded(asked(layout)));
             // SAFETY: `block` came from `alloc` or a sibling with this layout.
             let whole = unsafe { whole(block, layout) };
+            let size = rounded(asked(layout));
+            // SAFETY: the block has this size, and its owner has done with it.
+            if size_number(size).is_some_and(|number| unsafe { keep(whole, number) }) {
+                return;
+            }
+            account(0, size);
             // SAFETY: the whole block came from the server's allocator.
             return unsafe { free(whole.cast::<c_void>()) };
         }
@@ -167,7 +266,7 @@ unsafe impl GlobalAlloc for ServerAllocator {
 mod tests {
     use std::alloc::Layout;
 
-    use super::{asked, cut_out, rounded, whole};
+    use super::{asked, cut_out, rounded, size_number, whole, LARGEST_KEPT, SIZE_OF};
 
     #[test]
     fn a_larger_alignment_is_cut_out_wherever_the_block_lies() {
@@ -184,6 +283,14 @@ mod tests {
                 assert_eq!(unsafe { whole(block, layout) }, begin);
             }
         }
+    }
+
+    #[test]
+    fn every_kept_size_is_one_of_jemallocs() {
+        for size in 1..=LARGEST_KEPT {
+            assert_eq!(SIZE_OF[size_number(size).unwrap()], rounded(size), "{size}");
+        }
+        assert_eq!(size_number(LARGEST_KEPT + 1), None);
     }
 
     #[test]

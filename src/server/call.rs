@@ -203,6 +203,26 @@ impl Called {
         Element { pointer: self.pointer, lifetime: PhantomData }
     }
 
+    /// Whether it is an array or a map without elements.
+    #[must_use]
+    pub fn is_empty_collection(&self) -> bool {
+        matches!(self.protocol(), b"*0\r\n" | b"%0\r\n")
+    }
+
+    /// The reply as it came, in the protocol's own form: to look at without having the server take it apart.
+    fn protocol(&self) -> &[u8] {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        let Some(protocol) = (unsafe { raw::RedisModule_CallReplyProto }) else { return &[] };
+        let mut length = 0;
+        // SAFETY: the reply is whole and live, and `length` is writable.
+        let start = unsafe { protocol(self.pointer.as_ptr(), &mut length) };
+        if start.is_null() || length == 0 {
+            return &[];
+        }
+        // SAFETY: the bytes belong to the reply and live as long as it does.
+        unsafe { std::slice::from_raw_parts(start.cast(), length) }
+    }
+
     pub(super) fn as_ptr(&self) -> *mut raw::RedisModuleCallReply {
         self.pointer.as_ptr()
     }
@@ -314,7 +334,7 @@ impl Context<'_> {
             return Err(Failure::internal(format_args!("{} was not run: {cause}", name())));
         };
         let called = Called { pointer };
-        if called.root().kind() == raw::REDISMODULE_REPLY_ERROR as i32 {
+        if called.protocol().first() == Some(&b'-') {
             return Err(Failure::from_server(called.root().bytes()));
         }
         Ok(called)

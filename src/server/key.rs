@@ -283,6 +283,15 @@ impl Key<'_> {
         {}
     }
 
+    /// The score at an end of a sorted set; None where the key is no sorted set.
+    #[must_use]
+    pub fn score_at(&self, end: End) -> Option<f64> {
+        if self.key_type() != KeyType::SortedSet {
+            return None;
+        }
+        end_of(self.pointer?.as_ptr(), end).map(|(_, score)| score)
+    }
+
     /// The elements of a list, from the tail on: the oldest first, where events are pushed at the head.
     pub fn elements(&self) -> impl Iterator<Item = Text> + '_ {
         let length = i64::try_from(self.len()).unwrap_or(i64::MAX);
@@ -304,6 +313,40 @@ impl Key<'_> {
         // SAFETY: the value was made for the caller, who releases it.
         unsafe { Text::owned(value) }
     }
+}
+
+/// An end of a sorted set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The least score.
+    First,
+    /// The greatest score.
+    Last,
+}
+
+/// The member at an end of a sorted set, and its score.
+pub(super) fn end_of(set: *mut raw::RedisModuleKey, end: End) -> Option<(Text, f64)> {
+    let seek = match end {
+        // SAFETY: a read of a function pointer that the server's init has set.
+        End::First => unsafe { raw::RedisModule_ZsetFirstInScoreRange },
+        // SAFETY: a read of a function pointer that the server's init has set.
+        End::Last => unsafe { raw::RedisModule_ZsetLastInScoreRange },
+    }?;
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let current = unsafe { raw::RedisModule_ZsetRangeCurrentElement }?;
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let stop = unsafe { raw::RedisModule_ZsetRangeStop }?;
+    // SAFETY: the handle is open on a sorted set; 0 includes the bounds.
+    if unsafe { seek(set, f64::NEG_INFINITY, f64::INFINITY, 0, 0) } != raw::REDISMODULE_OK as i32 {
+        return None;
+    }
+    let mut score = 0.0;
+    // SAFETY: the handle has an iterator, which stands on an element or behind the last.
+    let member = unsafe { current(set, &mut score) };
+    // SAFETY: the iterator is given back before anything is written.
+    unsafe { stop(set) };
+    // SAFETY: the string was made for the caller, who releases it.
+    unsafe { Text::owned(member) }.map(|member| (member, score))
 }
 
 extern "C" fn field_found(

@@ -11,7 +11,7 @@ use super::entry::log_panics;
 use super::events::{self, DatabaseEvent};
 use super::info::{self as about, Info};
 use super::register;
-use super::{config, string, Arg, Context, Words};
+use super::{alloc, config, string, Arg, Context, Words};
 use crate::errors::{Failure, Outcome};
 
 /// Introduces the module to the server. From here on the server's functions are there. None when the server wants
@@ -130,6 +130,7 @@ fn check_commands(context: &Context<'_>) -> Outcome<()> {
 pub fn stop() {
     string::forget_names();
     drop(std::panic::take_hook());
+    alloc::forget_kept();
 }
 
 /// Tells the server that the module can live with a data set that is loaded beside the old one and put in its

@@ -23,6 +23,6 @@ pub mod timer;
 
 pub use call::{Called, Words};
 pub use context::Context;
-pub use key::{Fields, Key, KeyType};
+pub use key::{End, Fields, Key, KeyType};
 pub use reply::Reply;
 pub use string::{Arg, Text};

@@ -11,7 +11,8 @@ use std::ptr::NonNull;
 use redis_module::raw;
 
 use super::call::Writing;
-use super::{Arg, Context, Text, Words};
+use super::key::{end_of, End};
+use super::{Arg, Context, Key, Text, Words};
 use crate::errors::{Failure, Outcome};
 
 impl Context<'_> {
@@ -87,20 +88,41 @@ impl Context<'_> {
         })
     }
 
-    /// LPUSH; the words are the key, and the elements.
+    /// LPUSH, and then RPOP of as many elements as `excess` answers when it sees the list with the new ones; more must stay.
+    /// The words are the key, and the elements.
     ///
     /// # Errors
     /// The server's own.
-    pub fn push_head(&self, name: Arg<'_>, words: &Words<'_>) -> Outcome<()> {
-        self.natively(c"LPUSH", words, raw::REDISMODULE_NOTIFY_LIST, c"lpush", name, |key| {
+    pub fn push_head(
+        &self,
+        name: Arg<'_>,
+        words: &Words<'_>,
+        excess: impl FnOnce(&Key<'_>) -> i64,
+    ) -> Outcome<()> {
+        if self.makes_calls() {
+            self.write(c"LPUSH", words)?;
+            let count = excess(&self.open(name));
+            return if count > 0 { self.drop_tail(name, count) } else { Ok(()) };
+        }
+        let mut count = 0;
+        self.act_on(c"LPUSH", name, |key| {
+            let pointer = key.handle()?.as_ptr();
             // SAFETY: a read of a function pointer that the server's init has set.
             let push = unsafe { raw::RedisModule_ListPush }?;
             for element in words.pointers().get(1..)? {
                 // SAFETY: the handle is open for writing on a list or nothing; the server copies the element.
-                unsafe { push(key.as_ptr(), raw::REDISMODULE_LIST_HEAD as c_int, *element) };
+                unsafe { push(pointer, raw::REDISMODULE_LIST_HEAD as c_int, *element) };
             }
-            Some(())
-        })
+            count = excess(key);
+            pop_tail(pointer, count)
+        })?;
+        self.tell(c"LPUSH", words, raw::REDISMODULE_NOTIFY_LIST, c"lpush", name)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut words = Words::with_capacity(2);
+        words.arg(name).number(count);
+        self.tell(c"RPOP", &words, raw::REDISMODULE_NOTIFY_LIST, c"rpop", name)
     }
 
     /// RPOP of some elements that are there, unseen; more stay.
@@ -111,16 +133,40 @@ impl Context<'_> {
         let mut words = Words::with_capacity(2);
         words.arg(name).number(count);
         self.natively(c"RPOP", &words, raw::REDISMODULE_NOTIFY_LIST, c"rpop", name, |key| {
-            // SAFETY: a read of a function pointer that the server's init has set.
-            let pop = unsafe { raw::RedisModule_ListPop }?;
-            for _ in 0..count {
-                // SAFETY: the handle is open for writing on a list.
-                let element = unsafe { pop(key.as_ptr(), raw::REDISMODULE_LIST_TAIL as c_int) };
-                // SAFETY: the element was handed over, and is released here.
-                drop(unsafe { Text::owned(element) });
-            }
-            Some(())
+            pop_tail(key.as_ptr(), count)
         })
+    }
+
+    /// ZADD of a member that is not there, and then ZREMRANGEBYRANK of some of the first, of which the new one is none.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn add_last(&self, name: Arg<'_>, score: i64, member: &[u8], excess: i64) -> Outcome<()> {
+        let Some(member) = Text::new(member) else { return Ok(()) };
+        let mut words = Words::with_capacity(3);
+        words.arg(name).number(score).arg(member.as_arg());
+        self.natively(c"ZADD", &words, raw::REDISMODULE_NOTIFY_ZSET, c"zadd", name, |key| {
+            // SAFETY: a read of a function pointer that the server's init has set.
+            let add = unsafe { raw::RedisModule_ZsetAdd }?;
+            // SAFETY: the handle is open for writing on a sorted set or nothing; no flags go in or out.
+            let status = unsafe { add(key.as_ptr(), score as f64, member.as_ptr(), std::ptr::null_mut()) };
+            (status == raw::REDISMODULE_OK as c_int).then_some(())?;
+            (0..excess).try_for_each(|_| remove_first(key.as_ptr()))
+        })?;
+        if excess == 0 {
+            return Ok(());
+        }
+        let mut words = Words::with_capacity(3);
+        words.arg(name).number(0).number(excess - 1);
+        if self.makes_calls() {
+            return self.write(c"ZREMRANGEBYRANK", &words).map(|_| ());
+        }
+        self.tell(c"ZREMRANGEBYRANK", &words, raw::REDISMODULE_NOTIFY_ZSET, c"zremrangebyrank", name)
+    }
+
+    /// Whether writes are calls of native commands all the same: where the client's rights matter.
+    fn makes_calls(&self) -> bool {
+        self.rehearses.get() || self.with_rights_of_client.get()
     }
 
     /// Does what a native command does. `act` answers None when it cannot, before it has changed anything.
@@ -133,18 +179,31 @@ impl Context<'_> {
         name: Arg<'_>,
         act: impl FnOnce(NonNull<raw::RedisModuleKey>) -> Option<()>,
     ) -> Outcome<()> {
-        if self.rehearses.get() || self.with_rights_of_client.get() {
+        if self.makes_calls() {
             return self.write(command, words).map(|_| ());
         }
+        self.act_on(command, name, |key| key.handle().and_then(act))?;
+        self.tell(command, words, class, event, name)
+    }
+
+    /// Opens a key for writing and closes it after `act`, which answers None when it cannot do its work.
+    fn act_on(&self, command: &CStr, name: Arg<'_>, act: impl FnOnce(&Key<'_>) -> Option<()>) -> Outcome<()> {
         let _writing = Writing::begin();
-        let done = {
-            let key = self.open_to_write(name);
-            key.handle().and_then(act)
-        };
-        // The key is closed: who watches it has been told.
-        if done.is_none() {
-            return Err(Failure::internal(format_args!("{} cannot be done", command.to_string_lossy())));
-        }
+        act(&self.open_to_write(name))
+            .ok_or_else(|| Failure::internal(format_args!("{} cannot be done", command.to_string_lossy())))
+    }
+
+    /// Tells who listens, the AOF and the replicas of a command that was done. The key is closed: who watches it has been
+    /// told.
+    fn tell(
+        &self,
+        command: &CStr,
+        words: &Words<'_>,
+        class: i32,
+        event: &CStr,
+        name: Arg<'_>,
+    ) -> Outcome<()> {
+        let _writing = Writing::begin();
         self.announce(class, event, name);
         self.replicate(command, words)
     }
@@ -171,6 +230,29 @@ impl Context<'_> {
             Err(Failure::internal(format_args!("{} cannot be replicated", command.to_string_lossy())))
         }
     }
+}
+
+/// Takes elements off the end of a list that holds more.
+fn pop_tail(list: *mut raw::RedisModuleKey, count: i64) -> Option<()> {
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let pop = unsafe { raw::RedisModule_ListPop }?;
+    for _ in 0..count {
+        // SAFETY: the handle is open for writing on a list.
+        let element = unsafe { pop(list, raw::REDISMODULE_LIST_TAIL as c_int) };
+        // SAFETY: the element was handed over, and is released here.
+        drop(unsafe { Text::owned(element) });
+    }
+    Some(())
+}
+
+/// Takes the first element out of a sorted set that holds more.
+fn remove_first(set: *mut raw::RedisModuleKey) -> Option<()> {
+    let first = end_of(set, End::First)?.0;
+    // SAFETY: a read of a function pointer that the server's init has set.
+    let remove = unsafe { raw::RedisModule_ZsetRem }?;
+    // SAFETY: the handle is open for writing on a sorted set; nobody asks whether the member was there.
+    unsafe { remove(set, first.as_ptr(), std::ptr::null_mut()) };
+    Some(())
 }
 
 /// Makes a string that is there hold other bytes, with its TTL as it was.

@@ -15,6 +15,8 @@ pub enum Reply {
     Integer(i64),
     /// A string of bytes.
     Bulk(Vec<u8>),
+    /// A string that is part of the program.
+    Name(&'static str),
     /// What does not exist.
     Nil,
     /// An array.
@@ -43,8 +45,8 @@ impl Reply {
     }
 
     /// A map with names as its keys.
-    pub fn map<'n>(entries: impl IntoIterator<Item = (&'n str, Reply)>) -> Self {
-        Self::Map(entries.into_iter().map(|(name, value)| (Self::bulk(name), value)).collect())
+    pub fn map(entries: impl IntoIterator<Item = (&'static str, Reply)>) -> Self {
+        Self::Map(entries.into_iter().map(|(name, value)| (Self::Name(name), value)).collect())
     }
 
     /// Sends the reply. A function pointer that is missing, which no supported server has, sends nothing.
@@ -58,13 +60,8 @@ impl Reply {
                     unsafe { send(pointer, *number) };
                 }
             }
-            Self::Bulk(bytes) => {
-                // SAFETY: a read of a function pointer that the server's init has set.
-                if let Some(send) = unsafe { raw::RedisModule_ReplyWithStringBuffer } {
-                    // SAFETY: the server copies the bytes before the call returns.
-                    unsafe { send(pointer, bytes.as_ptr().cast::<c_char>(), bytes.len()) };
-                }
-            }
+            Self::Bulk(bytes) => send_string(context, bytes),
+            Self::Name(name) => send_string(context, name.as_bytes()),
             Self::Nil => {
                 // SAFETY: a read of a function pointer that the server's init has set.
                 if let Some(send) = unsafe { raw::RedisModule_ReplyWithNull } {
@@ -99,6 +96,14 @@ impl Reply {
                 }
             }
         }
+    }
+}
+
+fn send_string(context: &Context<'_>, bytes: &[u8]) {
+    // SAFETY: a read of a function pointer that the server's init has set.
+    if let Some(send) = unsafe { raw::RedisModule_ReplyWithStringBuffer } {
+        // SAFETY: the server copies the bytes before the call returns.
+        unsafe { send(context.as_ptr(), bytes.as_ptr().cast::<c_char>(), bytes.len()) };
     }
 }
 

@@ -7,11 +7,12 @@
 //! The first command on a buffer after the module was loaded counts as well: nobody watched before.
 
 use std::ffi::CStr;
+use std::rc::Rc;
 
 use super::remembered::Remembered;
 use super::Target;
 use crate::errors::{Failure, Outcome};
-use crate::keyspace::{self, Address};
+use crate::keyspace;
 use crate::rules::budget::{self, Batch, Change, Span};
 use crate::schema::value::integer;
 use crate::server::events::DatabaseEvent;
@@ -39,8 +40,7 @@ pub struct Totals {
 pub struct Buffer<'a> {
     context: &'a Context<'a>,
     list: Arg<'a>,
-    sink: &'a str,
-    address: Address<'a>,
+    counters: Rc<[Text; 2]>,
     /// Its place in the sequence of events.
     pub span: Span,
     /// The exact sum of the lengths of the events held.
@@ -55,6 +55,8 @@ pub struct Buffer<'a> {
     stale: bool,
     /// Whether the lifetime counters, and with them the numbers of the events, are in the database.
     known: bool,
+    /// What the database holds of place and lifetime, where that was seen and stays until this module writes it.
+    on_record: Option<(Span, Totals)>,
 }
 
 /// What this process knows of a buffer from the last command or event on it.
@@ -107,6 +109,12 @@ impl<'a> Buffer<'a> {
     /// WRONGTYPE for a foreign value at one of its three keys.
     pub fn open(context: &'a Context<'a>, target: &Target<'a>) -> Outcome<Self> {
         let Target { key: list, address, id: sink } = *target;
+        let counter = |segment| Text::new(&keyspace::key(address.namespace, segment, sink.as_bytes()));
+        let (Some(bytes_key), Some(stat_key)) = (counter(BYTES), counter(STAT)) else {
+            return Err(Failure::internal("no strings"));
+        };
+        let counters = Rc::new([bytes_key, stat_key]);
+        let [bytes_key, stat_key] = &*counters;
         let events = context.open(list);
         events.expect(KeyType::List)?;
         let (length, expires_at) = (length_of(&events), events.expires_at());
@@ -114,8 +122,7 @@ impl<'a> Buffer<'a> {
         let buffer = Self {
             context,
             list,
-            sink,
-            address,
+            counters: Rc::clone(&counters),
             span: Span { first_seq: 1, length },
             bytes: 0,
             expires_at,
@@ -123,18 +130,18 @@ impl<'a> Buffer<'a> {
             totals: Totals::default(),
             stale: false,
             known: true,
+            on_record: None,
         };
         if let Some(Seen { span, bytes: Some(bytes), on_record: Some(totals), .. }) = seen {
-            return Ok(Self { span, bytes, recorded_bytes: bytes, totals, ..buffer });
+            let on_record = Some((span, totals));
+            return Ok(Self { span, bytes, recorded_bytes: bytes, totals, on_record, ..buffer });
         }
-        let bytes_key = keyspace::key(address.namespace, BYTES, sink.as_bytes());
-        let stat_key = keyspace::key(address.namespace, STAT, sink.as_bytes());
         let (counter, counter_lasts) = {
-            let counter = context.open_named(&bytes_key);
+            let counter = context.open(bytes_key.as_arg());
             let is_there = counter.expect(KeyType::String)?;
             (integer(counter.string()), is_there && counter.expires_at().is_none())
         };
-        let stat = context.open_named(&stat_key);
+        let stat = context.open(stat_key.as_arg());
         let known = stat.expect(KeyType::Hash)?;
         let number =
             |name| stat.field(name).and_then(|text| integer(text.bytes())).filter(|number| *number >= 0);
@@ -153,7 +160,7 @@ impl<'a> Buffer<'a> {
                 Some(got.as_bytes()),
             ));
         }
-        context.reach([&bytes_key, &stat_key])?;
+        context.reach([bytes_key.bytes(), stat_key.bytes()])?;
         let totals = Totals {
             dropped: number(c"dropped").unwrap_or(0),
             dropped_bytes: number(c"dropped_bytes").unwrap_or(0),
@@ -196,10 +203,24 @@ impl<'a> Buffer<'a> {
             words.arg(*event);
             self.bytes = self.bytes.saturating_add(size_of_event(event.bytes()));
         }
-        self.context.push_head(self.list, &words)?;
-        self.span.length += count;
-        let dropped = self.overflowing(budget);
-        self.drop_oldest(dropped)?;
+        let (bytes, length) = (self.bytes, self.span.length + count);
+        let (mut dropped, mut few) = (Batch::default(), false);
+        self.context.push_head(self.list, &words, |list| {
+            dropped = overflowing(bytes, budget, list);
+            few = dropped.count < length.min(FEW);
+            if few {
+                dropped.count
+            } else {
+                0
+            }
+        })?;
+        self.span.length = length;
+        if few {
+            self.forget(dropped);
+            self.count_dropped(dropped);
+        } else {
+            self.drop_oldest(dropped)?;
+        }
         self.save(dropped.count > 0 || !self.known)?;
         Ok(dropped)
     }
@@ -226,7 +247,7 @@ impl<'a> Buffer<'a> {
         // Events without bytes keep any budget, but not the wish for an empty buffer.
         let dropped = match budget {
             0 => Batch { count: self.span.length, bytes: self.bytes },
-            _ => self.overflowing(budget),
+            _ => overflowing(self.bytes, budget, &self.context.open(self.list)),
         };
         self.drop_oldest(dropped)?;
         self.settle(dropped.count)?;
@@ -279,11 +300,16 @@ impl<'a> Buffer<'a> {
         Ok(count)
     }
 
-    fn overflowing(&self, budget: i64) -> Batch {
-        if self.bytes <= budget {
-            return Batch::default();
-        }
-        budget::overflowing(self.bytes, budget, sizes(&self.context.open(self.list)))
+    /// The keys of the counters beside the list.
+    #[must_use]
+    pub fn counters(&self) -> Rc<[Text; 2]> {
+        Rc::clone(&self.counters)
+    }
+
+    /// Whether the counters are in the database, as they were seen, and stay until this module writes them.
+    #[must_use]
+    pub fn is_on_record(&self) -> bool {
+        self.on_record.is_some()
     }
 
     fn fitting(&self, count: i64, max_bytes: i64) -> Batch {
@@ -293,10 +319,14 @@ impl<'a> Buffer<'a> {
     fn drop_oldest(&mut self, batch: Batch) -> Outcome<()> {
         if batch.count > 0 {
             self.cut(batch)?;
-            self.totals.dropped = self.totals.dropped.saturating_add(batch.count);
-            self.totals.dropped_bytes = self.totals.dropped_bytes.saturating_add(batch.bytes);
+            self.count_dropped(batch);
         }
         Ok(())
+    }
+
+    fn count_dropped(&mut self, batch: Batch) {
+        self.totals.dropped = self.totals.dropped.saturating_add(batch.count);
+        self.totals.dropped_bytes = self.totals.dropped_bytes.saturating_add(batch.bytes);
     }
 
     /// Removes the oldest events of the list. The end counts from the tail, and one before the head means all.
@@ -328,29 +358,55 @@ impl<'a> Buffer<'a> {
     /// Writes the byte counter, and the lifetime counters where they have changed; what anyone else did to the
     /// buffer before is accounted for from here on.
     fn save(&mut self, totals_changed: bool) -> Outcome<()> {
-        let key = |segment| Text::new(&keyspace::key(self.address.namespace, segment, self.sink.as_bytes()));
-        let (Some(bytes_key), Some(stat_key)) = (key(BYTES), key(STAT)) else { return Ok(()) };
+        let [bytes_key, stat_key] = &*self.counters;
         self.context.set_number(bytes_key.as_arg(), self.bytes)?;
-        let totals = [
-            ("dropped", self.totals.dropped),
-            ("dropped_bytes", self.totals.dropped_bytes),
-            ("acked", self.totals.acked),
-        ];
-        let numbers = [("first_seq", self.span.first_seq), ("last_seq", self.span.last_seq())];
+        let numbers = stat_of(self.span, self.totals);
+        let on_record = self.on_record.map(|(span, totals)| stat_of(span, totals));
         let mut words = Words::with_capacity(11);
         words.arg(stat_key.as_arg());
-        for (name, number) in numbers.into_iter().chain(totals.into_iter().filter(|_| totals_changed)) {
-            words.name(name).number(number);
+        for (place, (name, number)) in numbers.into_iter().enumerate() {
+            let is_needed = match &on_record {
+                Some(on_record) => on_record.get(place) != Some(&(name, number)),
+                None => totals_changed || place < PLACES,
+            };
+            if is_needed {
+                words.name(name).number(number);
+            }
         }
-        self.context.set_fields(stat_key.as_arg(), &words)?;
+        if words.len() > 1 {
+            self.context.set_fields(stat_key.as_arg(), &words)?;
+        }
         if self.context.is_rehearsing() {
             return Ok(());
         }
         let Self { span, bytes, totals, .. } = *self;
         let seen = Seen { span, used: span.last_seq(), bytes: Some(bytes), on_record: Some(totals) };
         SEEN.set(self.context, self.list.bytes(), seen);
+        self.on_record = Some((span, totals));
         Ok(())
     }
+}
+
+/// How many fields of the statistics say where a buffer stands; the others are its lifetime counters.
+const PLACES: usize = 2;
+
+/// The fields of a buffer's statistics.
+fn stat_of(span: Span, totals: Totals) -> [(&'static str, i64); 5] {
+    [
+        ("first_seq", span.first_seq),
+        ("last_seq", span.last_seq()),
+        ("dropped", totals.dropped),
+        ("dropped_bytes", totals.dropped_bytes),
+        ("acked", totals.acked),
+    ]
+}
+
+/// Which of the oldest events of a list have to go so that at most `budget` of its bytes stay.
+fn overflowing(bytes: i64, budget: i64, list: &Key<'_>) -> Batch {
+    if bytes <= budget {
+        return Batch::default();
+    }
+    budget::overflowing(bytes, budget, sizes(list))
 }
 
 /// What the counters in the database say of a buffer.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::errors::Outcome;
 use crate::rules::runs;
 use crate::schema::json;
-use crate::server::{Arg, Context, KeyType, Words};
+use crate::server::{Arg, Context, End, KeyType, Words};
+
+/// Up to how many runs leave one by one. For more a call by rank is cheaper.
+const FEW: i64 = 16;
 
 /// The states of a run.
 pub const STATUSES: &[&str] = &["pass", "fail", "error"];
@@ -32,6 +35,8 @@ pub struct Recorded {
     pub kept: i64,
     /// How many left it, for their age or their number.
     pub trimmed: i64,
+    /// When the history's life ends, in ms, where another client has given it an end.
+    pub expires_at: Option<i64>,
 }
 
 /// Adds a run, or replaces the one of the same time, and trims the history to `keep` runs none of which ran
@@ -46,11 +51,25 @@ pub fn record(
     keep: i64,
     oldest_kept: Option<i64>,
 ) -> Outcome<Recorded> {
-    let held = {
+    let (held, expires_at, newest, oldest) = {
         let history = context.open(key);
         history.expect(KeyType::SortedSet)?;
-        i64::try_from(history.len()).unwrap_or(i64::MAX)
+        let held = i64::try_from(history.len()).unwrap_or(i64::MAX);
+        // Only a limit of age asks for the oldest.
+        let oldest = oldest_kept.and_then(|_| history.score_at(End::First));
+        (held, history.expires_at(), history.score_at(End::Last), oldest)
     };
+    // Runs are recorded one after the other: then nothing has to be counted, and the oldest go one by one.
+    let is_newest = newest.is_none_or(|newest| newest < run.ran_at as f64);
+    let none_is_outdated = oldest_kept
+        .is_none_or(|kept| run.ran_at >= kept && oldest.is_none_or(|oldest| oldest >= kept as f64));
+    if is_newest && none_is_outdated {
+        let trim = runs::trim(held, held, 0, false, keep);
+        if !trim.includes_new && trim.count <= FEW {
+            context.add_last(key, run.ran_at, &json::write(run), trim.count)?;
+            return Ok(Recorded { kept: held + 1 - trim.count, trimmed: trim.count, expires_at });
+        }
+    }
     let at = run.ran_at.to_string();
     let same = count(context, key, &at, &at)?;
     let older = count(context, key, "-inf", &format!("({at}"))?;
@@ -80,7 +99,7 @@ pub fn record(
         words.arg(key).number(0).number(stored - 1);
         context.write(c"ZREMRANGEBYRANK", &words)?;
     }
-    Ok(Recorded { kept: held - same + 1 - trim.count, trimmed: trim.count })
+    Ok(Recorded { kept: held - same + 1 - trim.count, trimmed: trim.count, expires_at })
 }
 
 /// The newest runs, as they are stored, newest first, each with the score of its entry: at most `max` of them,
