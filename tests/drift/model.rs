@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use miroir::keyspace::{locate, Place};
 use miroir::schema::{Index, Order, Origin, Shape, Table};
-use redis::Value;
+use redis::{RedisResult, Value};
 
 use super::support::{Client, PATIENCE};
 
@@ -28,15 +28,20 @@ pub use questions::*;
 
 /// Sends commands in one go. An error is a value among the others.
 pub fn send(client: &mut Client, commands: &[Words]) -> Vec<Value> {
+    try_send(client, commands).unwrap()
+}
+
+/// The same, from a server that may be gone.
+pub fn try_send(client: &mut Client, commands: &[Words]) -> RedisResult<Vec<Value>> {
     if commands.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let mut pipe = redis::pipe();
     pipe.ignore_errors();
     for words in commands {
         pipe.add_command(redis::Cmd::new()).arg(words);
     }
-    pipe.query(&mut client.connection).unwrap()
+    pipe.query(&mut client.connection)
 }
 
 /// The code of an error, if the value is one.
@@ -102,7 +107,8 @@ impl Entry {
         text.and_then(|text| text.parse::<i64>().ok().filter(|time| time.to_string() == text)).unwrap_or(0)
     }
 
-    fn line(&self) -> String {
+    /// In one line.
+    pub fn line(&self) -> String {
         let fields: Vec<_> =
             self.fields.iter().map(|(name, value)| format!("{}={}", show(name), show(value))).collect();
         format!("{} until {} ({} bytes) {}", show(&self.key), self.end, self.payload, fields.join(" "))

@@ -1,10 +1,13 @@
 //! What happens to a task store: commands of the module, of clients without it, and of administrators.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use fastrand::Rng;
 use miroir::schema::json::Form;
 use miroir::schema::{Field, Guard, IdForm, Kind, Origin, Shape, Table, TABLES};
 
 use super::model::Words;
+use super::support::Client;
 
 #[path = "commands.rs"]
 mod commands;
@@ -270,7 +273,7 @@ static OTHERS: &[Operation] = &[
 ];
 
 /// Commands that not every server has, by the operations that need them.
-pub const OPTIONAL: &[(&str, &str)] = &[
+const OPTIONAL: &[(&str, &str)] = &[
     ("HPEXPIRE", "HPEXPIRE"),
     ("HPEXPIREAT in the past", "HPEXPIREAT"),
     ("HGETDEL", "HGETDEL"),
@@ -283,6 +286,8 @@ const FIELD_LIVES: &[&str] = &["HPEXPIRE", "HSETEX"];
 /// Makes operations, one after the other.
 pub struct Operations {
     pub random: Rng,
+    /// The databases that it works in.
+    pub databases: Vec<usize>,
     /// Names of operations that this server does not know.
     pub unknown: Vec<&'static str>,
     /// Whether a field may get a life of its own.
@@ -292,6 +297,21 @@ pub struct Operations {
 }
 
 impl Operations {
+    /// All kinds of operations that the server knows, in all databases.
+    pub fn new(client: &mut Client, random: Rng) -> Self {
+        let unknown = OPTIONAL
+            .iter()
+            .filter(|(_, command)| client.ask(&format!("{command} a")).contains("unknown command"))
+            .map(|(operation, _)| *operation)
+            .collect();
+        Self { random, databases: (0..DATABASES).collect(), unknown, field_lives: true, dumps: Vec::new() }
+    }
+
+    /// Lets only clients without the module go on.
+    pub fn without_module(&mut self) {
+        self.unknown.extend(commands::COMMANDS.iter().map(|operation| operation.name));
+    }
+
     pub fn next(&mut self) -> (&'static str, Vec<Words>) {
         let operation = self.choose();
         (operation.name, (operation.make)(self))
@@ -345,7 +365,7 @@ impl Operations {
     }
 
     pub fn database(&mut self) -> Vec<u8> {
-        self.random.usize(..DATABASES).to_string().into_bytes()
+        self.random.choice(&self.databases).unwrap().to_string().into_bytes()
     }
 
     fn short(&mut self) -> Vec<u8> {

@@ -178,6 +178,23 @@ impl Server {
         self.restart_with(Some(arguments.iter().map(ToString::to_string).collect()))
     }
 
+    /// Ends the process like a loss of power.
+    pub fn kill(&mut self) {
+        self.stop();
+    }
+
+    /// Starts it again on its data, at the port that others know.
+    pub fn start_again(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.child = Self::spawn(self.port, self.directory.path(), &self.arguments);
+            if Self::is_ready(&mut self.child, self.port) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the server does not start again; its log:\n{}", self.log());
+        }
+    }
+
     fn restart_with(mut self, arguments: Option<Vec<String>>) -> Self {
         self.stop();
         let arguments = arguments.unwrap_or_else(|| std::mem::take(&mut self.arguments));
@@ -185,8 +202,14 @@ impl Server {
         Self::launch(directory, arguments)
     }
 
+    /// Ends the process, and those that it forked to write a file: a loss of power leaves none.
     fn stop(&mut self) {
+        let id = self.child.id();
+        let forked = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         let _ = self.child.kill();
+        for child in forked.split_whitespace() {
+            let _ = Command::new("kill").args(["-9", child]).stderr(Stdio::null()).status();
+        }
         let _ = self.child.wait();
     }
 }
