@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PORT ?= 6379
 TEST ?=
 BENCH ?=
+MATRIX ?= redis-7.0 redis-8.2 valkey-8
 
 # A fresh Rust installation is on PATH only after the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -16,9 +17,14 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 MODULE := $(TARGET)/release/libmiroir.so
 DEBUG_MODULE := $(TARGET)/debug/libmiroir.so
 
+# All that starts servers. Only the debug module has MIROIR.DEBUG, for the tests of the panic boundary; all others run against the
+# release module.
+SERVER_TESTS := MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' \
+	cargo test --locked --features debug-command --test '*'
+
 COMMANDS_DOC := cargo run --quiet --locked --example commands_doc
 
-.PHONY: help build run test bench bench-catalog lint docs demo clean setup port-free
+.PHONY: help build debug-module run test matrix bench bench-catalog lint docs demo clean setup setup-matrix port-free
 
 help: ## show this help
 	@echo 'Targets:'
@@ -26,7 +32,8 @@ help: ## show this help
 	@echo 'Variables:'
 	@echo '  PORT=6379             the port of run and demo, on 127.0.0.1'
 	@echo '  REDIS_SERVER=path     the server that run starts: a redis-server (7.0 or later) or valkey-server (8 or later)'
-	@echo '  TEST=name             test: only the tests whose name contains this'
+	@echo '  TEST=name             test, matrix: only the tests whose name contains this'
+	@echo '  MATRIX=servers        matrix: some of redis-7.0 redis-8.2 valkey-8, or paths of servers (the three)'
 	@echo '  BENCH=options         bench, bench-catalog: such as --rows 20000 or --write; --help lists them'
 	@echo '  CARGO_TARGET_DIR=dir  where cargo builds, and where run keeps its data (target)'
 
@@ -34,16 +41,21 @@ build: ## build the module: target/release/libmiroir.so
 	@scripts/setup.sh
 	cargo build --release --locked
 
+# `cargo test` alone leaves no module in target/debug.
+debug-module: build
+	cargo build --locked --features debug-command
+
 run: port-free setup build ## run a server with the module in the foreground; its data: target/run/PORT
 	@exec scripts/run.sh '$(PORT)' '$(MODULE)' '$(TARGET)/run/$(PORT)'
 
-# Only the debug module has MIROIR.DEBUG, for the tests of the panic boundary; all others run against the release module.
-# `cargo test` alone leaves no module in target/debug, hence the build before it.
-test: setup build ## run all tests, the ones against real servers last
-	cargo build --locked --features debug-command
+test: setup build debug-module ## run all tests, the ones against real servers last
 	cargo test --locked --features debug-command --lib $(TEST)
-	MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' \
-	cargo test --locked --features debug-command --test '*' $(TEST)
+	$(SERVER_TESTS) $(TEST)
+
+# Every server is asked, whatever the others said. The tests of the pure rooms have no server.
+matrix: setup-matrix build debug-module ## run the tests against real servers on every supported server, or on those of MATRIX
+	$(SERVER_TESTS) --no-run
+	@scripts/matrix.sh '$(TARGET)/matrix' "$(SERVER_TESTS) --no-fail-fast $(TEST)" $(MATRIX)
 
 # Neither fails when a target is missed: the figures of a busy machine are no defect.
 bench: setup build ## measure the module beside scripts, functions and raw commands, on servers of its own
@@ -80,6 +92,10 @@ clean: ## remove everything built, and the data of `make run`
 setup: ## install what is missing: redis-server, libclang, a C compiler
 	@scripts/setup.sh server
 
-# Before the build, which may take minutes, not after it.
+# Before the build, which may take minutes: what is misspelt or cannot be fetched should not be told after it.
+setup-matrix:
+	@for server in $(MATRIX); do scripts/server.sh "$$server" >/dev/null; done
+
+# Before the build, for the same reason.
 port-free:
 	@scripts/port-free.sh '$(PORT)'

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# usage: scripts/setup.sh [server | lint]
-# Installs what is missing: for a build; with `server` also for running a server; with `lint` also rustfmt and clippy.
+# usage: scripts/setup.sh [server | lint | wheel]
+# Installs what is missing: for a build; with `server` also for running a server; with `lint` also rustfmt and clippy; with
+# `wheel` also what can fetch and unpack a Python package.
 # Says first what it will install. Prints nothing when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,6 +64,9 @@ find_missing() {
     if [[ $purpose == server && -z ${REDIS_SERVER:-} ]]; then
         has redis-server || missing+=(redis-server)
         has redis-cli || missing+=(redis-tools)
+    fi
+    if [[ $purpose == wheel ]]; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     fi
 }
 
