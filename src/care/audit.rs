@@ -156,7 +156,11 @@ impl Audit<'_> {
             if table.shape == Shape::Row && has_fields(context, key) {
                 let marks: Vec<_> = table.row_marks().map(|field| field.name()).collect();
                 let detail = format!("a hash without {} at the key of a row", marks.join(", "));
-                self.find(Kind::Stub, key, detail, || repair::delete_stub(context, key, address, id))?;
+                if self.reaches(indexes::keys(address, id).chain([key.to_vec()])) {
+                    self.find(Kind::Stub, key, detail, || repair::delete_stub(context, key, address, id))?;
+                } else {
+                    self.find_only(Kind::Stub, key, detail);
+                }
             }
             return Ok(());
         };
@@ -176,6 +180,10 @@ impl Audit<'_> {
 
     fn counters_of(&mut self, list: &[u8], address: &Address<'_>, id: &[u8]) -> Outcome<()> {
         let context = self.context;
+        let sides = address.table.sides.iter().map(|side| keyspace::key(self.namespace, side, id));
+        if !self.reaches(sides.chain([list.to_vec()])) {
+            return Ok(());
+        }
         match repair::counter_off(context, list, address, id) {
             Ok(None) => Ok(()),
             Ok(Some(detail)) => {
@@ -203,6 +211,12 @@ impl Audit<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Whether these keys are all on this node, for good: what belongs to a key can be on another node of a cluster, where
+    /// the namespace has no hash tag, and while a slot moves.
+    fn reaches(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> bool {
+        self.context.reach(keys).is_ok()
     }
 
     /// The index sets of a row.
@@ -334,7 +348,7 @@ impl Audit<'_> {
         let shown = String::from_utf8_lossy(id).into_owned();
         if indexes::subset_key(&address).as_deref() == Some(set) {
             // The entry of a row was compared with its state when its key was met.
-            if facts.is_some() {
+            if facts.is_some() || !self.reaches([set.to_vec(), key]) {
                 return Ok(());
             }
             return self.find(Kind::QueuedAtOdds, set, format!("lists {shown}, which is no row"), take_out);
@@ -347,7 +361,7 @@ impl Audit<'_> {
             let detail = format!("lists {shown}, which belongs to another index");
             return self.find(Kind::EntryWithoutRow, set, detail, take_out);
         }
-        if facts.is_none() {
+        if facts.is_none() && self.reaches([set.to_vec(), key]) {
             return self.find(
                 Kind::EntryWithoutRow,
                 set,

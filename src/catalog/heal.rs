@@ -20,7 +20,7 @@ static TAKEN: Mutex<Option<(i32, Vec<u8>)>> = Mutex::new(None);
 /// Makes the index entries of a row of the selected database what the row says; `facts` are None where there is none.
 /// Does nothing on a replica.
 pub fn entries(context: &Context<'_>, address: &Address<'_>, id: &[u8], facts: Option<&Facts>) {
-    if context.follows() {
+    if context.follows() || is_scattered(context, address) {
         return;
     }
     if context.must_not_write() || !may_write(context, address, id) {
@@ -39,6 +39,12 @@ pub fn entries(context: &Context<'_>, address: &Address<'_>, id: &[u8], facts: O
         }
         None => Sets::of(address, id).remove(context, id),
     };
+}
+
+/// Whether the rows of a namespace and their index sets are in any slot of a cluster: then they are what the clients without the
+/// module make of them.
+fn is_scattered(context: &Context<'_>, address: &Address<'_>) -> bool {
+    context.in_cluster() && !keyspace::has_hash_tag(address.namespace)
 }
 
 /// Whether a row and its indexes are all on this node, for good.

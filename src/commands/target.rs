@@ -77,7 +77,8 @@ fn with_id<'a>(key: Arg<'a>, address: Address<'a>) -> Outcome<Target<'a>> {
 /// The table that a table key names.
 ///
 /// # Errors
-/// For any other key, for a table without rows, and CROSSSLOT in a cluster if the namespace has no hash tag.
+/// For any other key, for a table without rows, and in a cluster CROSSSLOT if the namespace has no hash tag and TRYAGAIN while
+/// its slot moves.
 pub fn table<'a>(context: &Context<'_>, key: Arg<'a>) -> Outcome<Address<'a>> {
     let address = keyspace::locate(key.bytes()).filter(|found| found.place == Place::Table);
     let address = address.ok_or_else(|| {
@@ -90,6 +91,10 @@ pub fn table<'a>(context: &Context<'_>, key: Arg<'a>) -> Outcome<Address<'a>> {
     }
     // The rows are other keys than the one that the client named, also in tables without an index.
     same_slot(context, &address)?;
+    if context.in_cluster() {
+        // While the slot moves no node has all of them. The server tells it of two keys that are not there.
+        context.reach([key.bytes(), &address.row(b"")])?;
+    }
     Ok(address)
 }
 

@@ -1,6 +1,12 @@
-//! Clusters of a few nodes, and slots that move between them.
+//! Clusters of a few nodes, clients that find their way in them, and slots that move between them.
 
-use super::{Client, Server};
+use std::time::Duration;
+
+use redis::cluster::{ClusterClientBuilder, ClusterConnection};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::Value;
+
+use super::{command, replicate, show, split, tell, Client, Server, PATIENCE};
 
 const ARGUMENTS: &[&str] = &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
 const SLOTS: usize = 16384;
@@ -39,16 +45,33 @@ pub fn masters(number: usize) -> Vec<Node> {
 /// The same, and behind them a replica of the last.
 pub fn masters_and_replica(number: usize) -> Vec<Node> {
     let mut nodes = nodes(number, number + 1);
-    let master = nodes[number - 1].id.clone();
-    let replica = &mut nodes[number];
-    replica.order(&format!("CLUSTER REPLICATE {master}"));
-    replica.client.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
-    // Who votes on it has to know it for what it is.
-    let known = format!("slave {master}");
-    for node in &mut nodes {
-        node.client.wait_for("CLUSTER NODES", |nodes| nodes.contains(&known));
-    }
+    follow(&mut nodes, &[(number, number - 1)]);
     nodes
+}
+
+/// The same, and behind them a replica of each, in the same order.
+pub fn masters_and_replicas(number: usize) -> Vec<Node> {
+    let mut nodes = nodes(number, number * 2);
+    let pairs: Vec<_> = (0..number).map(|master| (number + master, master)).collect();
+    follow(&mut nodes, &pairs);
+    nodes
+}
+
+/// Makes nodes the replicas of others.
+fn follow(nodes: &mut [Node], pairs: &[(usize, usize)]) {
+    for (replica, master) in pairs {
+        let master = nodes[*master].id.clone();
+        nodes[*replica].order(&format!("CLUSTER REPLICATE {master}"));
+    }
+    for (replica, _) in pairs {
+        let client = &mut nodes[*replica].client;
+        client.wait_for("INFO replication", |info| info.contains("master_link_status:up"));
+    }
+    // Who votes on one has to know it for what it is.
+    let known: Vec<_> = pairs.iter().map(|(_, master)| format!("slave {}", nodes[*master].id)).collect();
+    for node in nodes {
+        node.client.wait_for("CLUSTER NODES", |nodes| known.iter().all(|known| nodes.contains(known)));
+    }
 }
 
 /// Nodes that know each other, the first of them with slots.
@@ -73,6 +96,78 @@ pub fn nodes(with_slots: usize, number: usize) -> Vec<Node> {
         node.client.wait_for("CLUSTER NODES", |nodes| !nodes.contains("handshake"));
     }
     nodes
+}
+
+/// The slot of a key.
+pub fn slot_of(nodes: &mut [Node], key: &str) -> usize {
+    nodes[0].client.call(&["CLUSTER", "KEYSLOT", key]).parse().unwrap()
+}
+
+/// A hash tag for each of so many masters, whose slot that master has in the beginning.
+pub fn tags(nodes: &mut [Node], masters: usize) -> Vec<String> {
+    let share = SLOTS / masters;
+    (0..masters)
+        .map(|master| {
+            let is_there = |tag: &String| (slot_of(nodes, tag) / share).min(masters - 1) == master;
+            (0..).map(|number| format!("t{number}")).find(is_there).unwrap()
+        })
+        .collect()
+}
+
+/// A client that finds the node of each command by itself, and goes where it is redirected to.
+pub struct Router {
+    pub connection: ClusterConnection,
+}
+
+impl Router {
+    /// One that knows of these nodes. It tries again, for some seconds, where it is told to.
+    pub fn of(nodes: &[Node]) -> Self {
+        Self::at(&addresses(nodes), 2000)
+    }
+
+    /// One that knows of the nodes at these addresses, and tries again so many times.
+    pub fn at(addresses: &[String], retries: u32) -> Self {
+        let client = ClusterClientBuilder::new(addresses.to_vec())
+            .retries(retries)
+            .min_retry_wait(1)
+            .max_retry_wait(10)
+            .connection_timeout(Duration::from_secs(1))
+            .response_timeout(PATIENCE)
+            .build()
+            .unwrap();
+        Self { connection: client.get_connection().unwrap() }
+    }
+
+    /// Sends a line, as [`Client::ask`] does.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.call(&split(line))
+    }
+
+    /// Sends words of any bytes.
+    pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> String {
+        tell(command(words).query(&mut self.connection))
+    }
+
+    /// Sends a line to all masters, and answers what each says, in no order.
+    pub fn ask_all(&mut self, line: &str) -> Vec<String> {
+        let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        let answers = self.connection.route_command(&command(&split(line)), everywhere).expect(line);
+        let Value::Map(answers) = answers else { panic!("{line}: {answers:?}") };
+        answers.iter().map(|(_, answer)| show(answer)).collect()
+    }
+}
+
+/// Where nodes are to be found.
+pub fn addresses(nodes: &[Node]) -> Vec<String> {
+    nodes.iter().map(|node| format!("redis://127.0.0.1:{}/", node.server.port())).collect()
+}
+
+/// Waits until each replica has all that its master has sent so far.
+pub fn settle(nodes: &mut [Node]) {
+    let (masters, replicas) = nodes.split_at_mut(nodes.len() / 2);
+    for (master, replica) in masters.iter_mut().zip(replicas) {
+        replicate(&mut master.client, &mut replica.client);
+    }
 }
 
 /// Lets a slot begin to move.

@@ -238,23 +238,12 @@ impl Client {
 
     /// Sends words of any bytes.
     pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> String {
-        match self.raw(words) {
-            Ok(value) => show(&value),
-            Err(error) => {
-                let code = error.code().unwrap_or("?");
-                error.detail().map_or_else(|| format!("{code} {error}"), |detail| format!("{code} {detail}"))
-            }
-        }
+        tell(self.raw(words))
     }
 
     /// Sends words of any bytes, and answers as the client library does.
     pub fn raw<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<Value, RedisError> {
-        let (name, arguments) = words.split_first().unwrap();
-        let mut command = redis::cmd(&String::from_utf8_lossy(name.as_ref()));
-        for argument in arguments {
-            command.arg(argument.as_ref());
-        }
-        command.query(&mut self.connection)
+        command(words).query(&mut self.connection)
     }
 
     /// Sends a line that must not be answered with an error.
@@ -369,6 +358,26 @@ pub fn assert_refused(client: &mut Client, cases: &[(&str, &str)]) {
         assert!(["ERR", "WRONGTYPE", "CROSSSLOT"].contains(&code), "{line}: no error but {answer}");
         assert!(answer.contains(expected), "{line}: {answer}, without {expected:?}");
         assert_eq!(client.dump(), before, "{line} changed the data");
+    }
+}
+
+fn command<W: AsRef<[u8]>>(words: &[W]) -> redis::Cmd {
+    let (name, arguments) = words.split_first().unwrap();
+    let mut command = redis::cmd(&String::from_utf8_lossy(name.as_ref()));
+    for argument in arguments {
+        command.arg(argument.as_ref());
+    }
+    command
+}
+
+/// An answer, or an error, as short text.
+fn tell(answer: Result<Value, RedisError>) -> String {
+    match answer {
+        Ok(value) => show(&value),
+        Err(error) => {
+            let code = error.code().unwrap_or("?");
+            error.detail().map_or_else(|| format!("{code} {error}"), |detail| format!("{code} {detail}"))
+        }
     }
 }
 
