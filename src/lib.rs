@@ -67,9 +67,16 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 }
 
 /// The server calls this before it takes the module out.
+///
+/// # Safety
+/// For the server alone, with a context of its own.
 #[no_mangle]
 #[allow(non_snake_case, reason = "the server looks for this name")]
-pub extern "C" fn RedisModule_OnUnload(_context: *mut raw::RedisModuleCtx) -> c_int {
+pub unsafe extern "C" fn RedisModule_OnUnload(context: *mut raw::RedisModuleCtx) -> c_int {
+    // SAFETY: by the caller's promise.
+    if !unsafe { load::may_stop(context, commands::all()) } {
+        return raw::REDISMODULE_ERR as c_int;
+    }
     watch::end();
     load::stop();
     raw::REDISMODULE_OK as c_int

@@ -6,6 +6,7 @@ use super::syntax::{FENCE, KEY, MILLISECONDS};
 use super::target;
 use super::write;
 use crate::errors::{Failure, Outcome};
+use crate::keyspace;
 use crate::rules::expiry;
 use crate::rules::row::{self, Changes, Circumstances, Expiry, Given, Life, Plan, Value};
 use crate::schema::Table;
@@ -24,7 +25,9 @@ const FIELDS: Argument = Argument::new(
 /// MIROIR.PUT.
 pub const PUT: Command = Command {
     name: "MIROIR.PUT",
-    entry: entry(|context, arguments| guarded(context, &PUT, arguments, put)),
+    entry: entry(|context, arguments| {
+        guarded(context, &PUT, arguments, put).inspect_err(|_| hide_all_secrets(context, arguments))
+    }),
     summary: "Writes a whole row and its index entries.",
     complexity: "O(F), F the number of fields of the row.",
     since: "0.1.0",
@@ -53,6 +56,7 @@ fn put(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let target = target::row_to_write(context, arguments.next("key")?)?;
     let table = target.address.table;
+    hide_secrets(context, table, arguments.rest());
     let mut must_exist = None;
     let mut life = Life::Unsaid;
     loop {
@@ -87,7 +91,9 @@ fn put(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 /// MIROIR.PATCH.
 pub const PATCH: Command = Command {
     name: "MIROIR.PATCH",
-    entry: entry(|context, arguments| guarded(context, &PATCH, arguments, patch)),
+    entry: entry(|context, arguments| {
+        guarded(context, &PATCH, arguments, patch).inspect_err(|_| hide_all_secrets(context, arguments))
+    }),
     summary: "Changes some fields of a row. An empty value removes an optional field.",
     complexity: "O(F), F the number of fields of the row.",
     since: "0.1.0",
@@ -102,6 +108,7 @@ pub const PATCH: Command = Command {
 fn patch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);
     let target = target::row_to_write(context, arguments.next("key")?)?;
+    hide_secrets(context, target.address.table, arguments.rest());
     let given = fields(target.address.table, arguments.rest())?;
 
     let circumstances = circumstances(context, &target);
@@ -230,6 +237,26 @@ pub fn circumstances<'a>(context: &Context<'_>, target: &Target<'a>) -> Circumst
         id: target.id.as_bytes(),
         now: context.now_ms(),
         max_field_bytes: max_field_bytes(),
+    }
+}
+
+/// The same as [`hide_secrets`] for a call that was refused, perhaps before the table was known.
+fn hide_all_secrets(context: &Context<'_>, arguments: &[Arg<'_>]) {
+    let address = arguments.first().and_then(|key| keyspace::locate(key.bytes()));
+    if let Some(address) = address {
+        hide_secrets(context, address.table, arguments);
+    }
+}
+
+/// Keeps the values of secret fields out of what the server shows of the call.
+fn hide_secrets(context: &Context<'_>, table: &Table, words: &[Arg<'_>]) {
+    if !table.fields.iter().any(|field| field.is_secret) {
+        return;
+    }
+    for pair in words.windows(2) {
+        if table.field(pair[0].bytes()).is_some_and(|field| field.is_secret) {
+            context.hide(pair[1]);
+        }
     }
 }
 

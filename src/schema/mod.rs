@@ -173,6 +173,8 @@ pub struct Field {
     pub origin: Origin,
     /// The commands that alone change it, if PATCH must not.
     pub managed_by: Option<&'static str>,
+    /// Whether its value opens something: the server then shows it to nobody but who reads the row.
+    pub is_secret: bool,
 }
 
 /// Where the value of a field comes from when a row is written.

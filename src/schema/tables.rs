@@ -48,12 +48,17 @@ const fn field(name: &'static std::ffi::CStr, kind: Kind, origin: Origin) -> Fie
         Ok(text) => text,
         Err(_) => "",
     };
-    Field { name, text, kind, origin, managed_by: None }
+    Field { name, text, kind, origin, managed_by: None, is_secret: false }
+}
+
+const fn secret(name: &'static std::ffi::CStr, origin: Origin) -> Field {
+    let Field { name, text, kind, origin, .. } = field(name, Kind::Text, origin);
+    Field { name, text, kind, origin, managed_by: None, is_secret: true }
 }
 
 const fn of_a_claim(name: &'static std::ffi::CStr, kind: Kind, origin: Origin) -> Field {
     let Field { name, text, .. } = field(name, kind, origin);
-    Field { name, text, kind, origin, managed_by: Some("MIROIR.JOB.*") }
+    Field { name, text, kind, origin, managed_by: Some("MIROIR.JOB.*"), is_secret: false }
 }
 
 /// The table of this name.
@@ -273,8 +278,8 @@ pub static TABLES: &[Table] = &[
         segment: "admin_session",
         fields: &[
             field(c"session_id", Kind::Text, Origin::Key(Part::Whole)),
-            field(c"csrf_token", Kind::Text, Origin::Required),
-            field(c"admin_key_hash", Kind::Text, Origin::Required),
+            secret(c"csrf_token", Origin::Required),
+            secret(c"admin_key_hash", Origin::Required),
             field(c"created_at", Kind::Time, Origin::Now),
             field(c"expires_at", Kind::Time, Origin::Expiry),
             field(c"revoked", Kind::Flag, Origin::Default("0")),
@@ -321,9 +326,9 @@ pub static TABLES: &[Table] = &[
             field(c"primary_uid", Kind::Text, Origin::Required),
             field(c"generation", Kind::Uint(0), Origin::Required),
             field(c"rotated_at", Kind::Time, Origin::Now),
-            field(c"primary_key", Kind::Text, Origin::Optional),
+            secret(c"primary_key", Origin::Optional),
             field(c"previous_uid", Kind::Text, Origin::Optional),
-            field(c"previous_key", Kind::Text, Origin::Optional),
+            secret(c"previous_key", Origin::Optional),
         ],
         ..PLAIN
     },

@@ -11,6 +11,7 @@ use redis_module::raw;
 use super::clock;
 use super::command::KeyUse;
 use super::register::key_flags;
+use super::Arg;
 
 /// The context of one command or one callback. It lives only as long as that call.
 pub struct Context<'a> {
@@ -19,7 +20,16 @@ pub struct Context<'a> {
     pub(super) with_rights_of_client: Cell<bool>,
     /// Whether native commands that write are only checked against the rights of the client.
     pub(super) rehearses: Cell<bool>,
+    /// The words of the call behind the command's name.
+    arguments: &'a [Arg<'a>],
     lifetime: PhantomData<&'a raw::RedisModuleCtx>,
+}
+
+impl<'a> Context<'a> {
+    /// The same, of a command that was called with these words behind its name.
+    pub(super) fn called_with(self, arguments: &'a [Arg<'a>]) -> Self {
+        Self { arguments, ..self }
+    }
 }
 
 impl Context<'_> {
@@ -31,6 +41,7 @@ impl Context<'_> {
             pointer,
             with_rights_of_client,
             rehearses: Cell::new(false),
+            arguments: &[],
             lifetime: PhantomData,
         })
     }
@@ -70,6 +81,21 @@ impl Context<'_> {
         let Ok(word) = c_int::try_from(word) else { return };
         // SAFETY: the context is live; the server ignores the call unless it has asked.
         unsafe { declare(self.as_ptr(), word, key_flags(usage) as c_int) };
+    }
+
+    /// Keeps an argument of the call out of SLOWLOG and MONITOR, which show `(redacted)` in its place.
+    pub fn hide(&self, secret: Arg<'_>) {
+        // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+        let Some(redact) = (unsafe { raw::RedisModule_RedactClientCommandArgument }) else { return };
+        if self.asks_for_keys() {
+            return;
+        }
+        for (place, argument) in self.arguments.iter().enumerate() {
+            if let (true, Ok(word)) = (argument.as_ptr() == secret.as_ptr(), c_int::try_from(place + 1)) {
+                // SAFETY: the context is live; the server refuses a place that the call does not have.
+                unsafe { redact(self.as_ptr(), word) };
+            }
+        }
     }
 
     /// Whether the server is part of a Redis Cluster.

@@ -37,10 +37,12 @@ where
     if let Some(context) = unsafe { Context::from_ptr(context) } {
         // SAFETY: the server's arguments are live and not null while the command runs.
         let arguments = unsafe { Arg::slice(argv, usize::try_from(argc).unwrap_or(0)) };
+        let arguments = arguments.get(1..).unwrap_or_default();
+        let context = context.called_with(arguments);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: `entry` accepts only types without data, of which any aligned pointer is a value.
             let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
-            handler(&context, arguments.get(1..).unwrap_or_default())
+            handler(&context, arguments)
         }));
         match outcome {
             _ if context.asks_for_keys() => {}

@@ -126,6 +126,50 @@ fn check_commands(context: &Context<'_>) -> Outcome<()> {
     Ok(())
 }
 
+/// Whether the server survives it when the module goes. Redis 7.2 and later and Valkey apply the rules of all users anew
+/// once the commands are gone, and crash at a rule that names one of them. If it does not, the log says what to do.
+///
+/// # Safety
+/// `context` is the one that the server unloads this module with.
+pub unsafe fn may_stop(
+    context: *mut raw::RedisModuleCtx,
+    mut commands: impl Iterator<Item = &'static Command>,
+) -> bool {
+    // SAFETY: a read of a function pointer; the servers that apply the rules anew are those that have it.
+    if unsafe { raw::RedisModule_SetCommandACLCategories }.is_none() {
+        return true;
+    }
+    // SAFETY: by the caller's promise, on the main thread.
+    let Some(context) = (unsafe { Context::from_ptr(context) }) else { return true };
+    let mut words = Words::with_capacity(1);
+    words.bytes(b"LIST");
+    // Where the command has another name nobody can tell; the server then does as it was told.
+    let Ok(users) = context.read(c"ACL", &words) else { return true };
+    let lines: Vec<_> = users.root().iter().map(|line| String::from_utf8_lossy(line.bytes())).collect();
+    let rules: Vec<_> = lines.iter().flat_map(|line| rules_for_commands(line)).collect();
+    let held = commands.find_map(|command| {
+        rules
+            .iter()
+            .find(|(_, name)| name.eq_ignore_ascii_case(command.name))
+            .map(|(user, _)| (user, command.name))
+    });
+    if let Some((user, name)) = held {
+        context.warn(&format!(
+            "MODULE UNLOAD is refused: this server would crash, because the access rules of user '{user}' name {name}. Take such \
+             rules away first, with ACL SETUSER {user} nocommands clearselectors, or restart the server instead"
+        ));
+    }
+    held.is_none()
+}
+
+/// The user and a command, for each rule of a line of ACL LIST that names a command.
+fn rules_for_commands(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    let line = line.strip_prefix("user ").unwrap_or(line);
+    let (user, rules) = line.split_once(' ').unwrap_or((line, ""));
+    let names = rules.split([' ', '(', ')']).filter_map(|rule| rule.strip_prefix(['+', '-']));
+    names.map(move |name| (user, name.split_once('|').map_or(name, |(command, _)| command)))
+}
+
 /// Gives back what the server does not know of.
 pub fn stop() {
     string::forget_names();
