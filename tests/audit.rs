@@ -330,6 +330,9 @@ fn foreign_values_at_the_keys_beside_the_rows_stop_no_walk() {
     for (plant, is_fault) in [
         (&["DEL miroir:tasks:_index", "SET miroir:tasks:_index x"][..], true),
         (&["DEL miroir:jobs:_queued", "HSET miroir:jobs:_queued a b"], true),
+        // A repair that meets the foreign value must not have begun.
+        (&["DEL miroir:tasks:_index", "HSET miroir:tasks:stub error e", "SET miroir:tasks:_index x"], true),
+        (&["DEL miroir:jobs:_queued", "SREM miroir:jobs:_index j1", "SET miroir:jobs:_queued x"], true),
         (&["DEL miroir:cdc:overflow_bytes:kafka", "LPUSH miroir:cdc:overflow_bytes:kafka x"], true),
         (&["DEL miroir:cdc:overflow_stat:kafka", "SET miroir:cdc:overflow_stat:kafka x"], true),
         (&["HSET miroir:cdc:overflow_stat:kafka first_seq 9223372036854775807 last_seq x"], false),

@@ -156,7 +156,7 @@ impl Audit<'_> {
             if table.shape == Shape::Row && has_fields(context, key) {
                 let marks: Vec<_> = table.row_marks().map(|field| field.name()).collect();
                 let detail = format!("a hash without {} at the key of a row", marks.join(", "));
-                if self.reaches(indexes::keys(address, id).chain([key.to_vec()])) {
+                if Sets::of(address, id).check(context, key).is_ok() {
                     self.find(Kind::Stub, key, detail, || repair::delete_stub(context, key, address, id))?;
                 } else {
                     self.find_only(Kind::Stub, key, detail);
@@ -221,7 +221,6 @@ impl Audit<'_> {
 
     /// The index sets of a row.
     fn index_of(&mut self, key: &[u8], address: &Address<'_>, id: &[u8], facts: &Facts) -> Outcome<()> {
-        let context = self.context;
         let belongs = indexes::subset_of(address.table, |field| facts.value(address.table, field));
         if let Some(index) = address.index_of(id) {
             let shown = String::from_utf8_lossy(&index).into_owned();
@@ -231,7 +230,7 @@ impl Audit<'_> {
             };
             if !is_listed {
                 let detail = format!("not in {shown}");
-                self.find(Kind::NotInIndex, key, detail, || Sets::of(address, id).add(context, id, belongs))?;
+                self.find_entry(Kind::NotInIndex, key, detail, (address, id), belongs)?;
             }
         }
         if let (Some(subset), Some(belongs)) = (indexes::subset_key(address), belongs) {
@@ -245,12 +244,28 @@ impl Audit<'_> {
             if is_listed != belongs {
                 let not = if belongs { "not in" } else { "still in" };
                 let detail = format!("{not} {}", String::from_utf8_lossy(&subset));
-                self.find(Kind::QueuedAtOdds, key, detail, || {
-                    Sets::of(address, id).add(context, id, Some(belongs))
-                })?;
+                self.find_entry(Kind::QueuedAtOdds, key, detail, (address, id), Some(belongs))?;
             }
         }
         Ok(())
+    }
+
+    /// Finds an entry amiss. All sets of the row are written together, so a foreign value at one of them leaves the others as
+    /// they are.
+    fn find_entry(
+        &mut self,
+        kind: Kind,
+        key: &[u8],
+        detail: String,
+        (address, id): (&Address<'_>, &[u8]),
+        belongs: Option<bool>,
+    ) -> Outcome<()> {
+        let (context, sets) = (self.context, Sets::of(address, id));
+        if sets.check(context, key).is_err() {
+            self.find_only(kind, key, detail);
+            return Ok(());
+        }
+        self.find(kind, key, detail, || sets.add(context, id, belongs))
     }
 
     /// Whether a set lists an id; None for a foreign value.
