@@ -139,6 +139,7 @@ fn complete(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         remove: Vec::new(),
         expiry: end.map_or(Expiry::Keep, Expiry::At),
         in_subset: None,
+        is_listed: false,
     };
     write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))

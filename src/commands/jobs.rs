@@ -224,8 +224,7 @@ impl Candidate {
     /// The fields of the job with changes.
     fn after(&self, changes: &Changes<'_>) -> Reply {
         let stored = self.found.pairs();
-        let fields = row::changed(&stored, changes).into_iter();
-        Reply::Map(fields.map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect())
+        Reply::Fields(row::changed(&stored, changes).into_iter().collect())
     }
 }
 

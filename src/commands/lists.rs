@@ -124,10 +124,8 @@ fn with_rows<T>(context: &Context<'_>, address: &Address<'_>, look: impl FnOnce(
 
 /// A row as LIST answers it; None if its time was up in this very moment.
 fn with_fields(context: &Context<'_>, address: &Address<'_>, id: Vec<u8>) -> Outcome<Option<Reply>> {
-    let fields = rows::read_named(context, &address.row(&id))?;
-    let row: Vec<_> =
-        fields.pairs().into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect();
-    Ok((!row.is_empty()).then(|| Reply::Array(vec![Reply::Bulk(id), Reply::Map(row)])))
+    let fields = rows::read_named(context, &address.row(&id))?.into_fields();
+    Ok((!fields.is_empty()).then(|| Reply::Array(vec![Reply::Bulk(id), Reply::Fields(fields)])))
 }
 
 /// The position behind which a page begins.

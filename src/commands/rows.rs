@@ -225,6 +225,7 @@ fn touch(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         remove: Vec::new(),
         expiry: Expiry::At(end),
         in_subset: None,
+        is_listed: false,
     };
     write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))

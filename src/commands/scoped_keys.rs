@@ -208,8 +208,13 @@ fn retire(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
         return Ok(Reply::Integer(0));
     }
     let previous = ["previous_uid", "previous_key"].map(|name| name.as_bytes().to_vec());
-    let changes =
-        Changes { set: Vec::new(), remove: previous.to_vec(), expiry: Expiry::Keep, in_subset: None };
+    let changes = Changes {
+        set: Vec::new(),
+        remove: previous.to_vec(),
+        expiry: Expiry::Keep,
+        in_subset: None,
+        is_listed: false,
+    };
     write::row(context, &target, &changes, &found)?;
     Ok(Reply::Integer(1))
 }

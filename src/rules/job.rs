@@ -140,6 +140,7 @@ impl<'a> Draft<'a> {
             remove: Vec::new(),
             expiry: Expiry::Keep,
             in_subset: Some(state == QUEUED),
+            is_listed: true,
         };
         Self { table, changes }.set("state", Value::Given(state.as_bytes()))
     }

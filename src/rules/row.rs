@@ -87,6 +87,9 @@ pub struct Changes<'a> {
     pub expiry: Expiry,
     /// Whether the row belongs to the table's subset afterwards; None where the write does not say.
     pub in_subset: Option<bool>,
+    /// Whether the row, which is there, counts as listed: then no set is written that has it as it should be. Asking
+    /// the sets themselves would cost as much as writing them, and who takes a row out of one by hand is found by AUDIT.
+    pub is_listed: bool,
 }
 
 /// Values by the names of their fields, sorted by the fields of the table.
@@ -120,7 +123,9 @@ pub fn changed<'s>(stored: &Stored<'s>, changes: &'s Changes<'_>) -> Vec<(&'s [u
     let is_gone = |name: &[u8]| changes.remove.iter().any(|gone| gone == name);
     let stays = stored.iter().copied().filter(|(name, _)| !is_set(name) && !is_gone(name));
     let set = changes.set.iter().map(|(field, value)| (field.name().as_bytes(), value.bytes()));
-    stays.chain(set).collect()
+    let mut after = Vec::with_capacity(stored.len() + changes.set.len());
+    after.extend(stays.chain(set));
+    after
 }
 
 /// Checks that a value is not longer than a field may be.
@@ -200,7 +205,13 @@ pub fn put<'a>(
         .filter(|(name, _)| !set.iter().any(|(field, _)| field.name().as_bytes() == *name))
         .map(|(name, _)| name.to_vec())
         .collect();
-    Ok(Plan::Write(Changes { set, remove, expiry: end.map_or(Expiry::Never, Expiry::At), in_subset }))
+    Ok(Plan::Write(Changes {
+        set,
+        remove,
+        expiry: end.map_or(Expiry::Never, Expiry::At),
+        in_subset,
+        is_listed: false,
+    }))
 }
 
 /// What a row has in a field already, if it is a value that the field takes.
@@ -247,7 +258,7 @@ pub fn patch<'a>(
     if table.guards.iter().any(|guard| forbids(*guard, Write::Part, stored, &next)) {
         return Ok(Plan::Refused);
     }
-    Ok(Plan::Write(Changes { set, remove, expiry, in_subset: None }))
+    Ok(Plan::Write(Changes { set, remove, expiry, in_subset: None, is_listed: false }))
 }
 
 /// Checks the values of a patch by themselves, whether or not there is a row to put them into.

@@ -58,6 +58,35 @@ impl Fields {
         }
         pairs
     }
+
+    /// Whether there is no field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// With room for `count` fields of a usual size.
+    fn with_capacity(count: usize) -> Self {
+        /// Bytes: names and values of the tables together seldom have more.
+        const USUAL: usize = 40;
+        Self { bytes: Vec::with_capacity(USUAL * count), ends: Vec::with_capacity(2 * count) }
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        for word in [name, value] {
+            self.bytes.extend_from_slice(word);
+            self.ends.push(self.bytes.len());
+        }
+    }
+}
+
+impl<'f> FromIterator<(&'f [u8], &'f [u8])> for Fields {
+    fn from_iter<I: IntoIterator<Item = (&'f [u8], &'f [u8])>>(pairs: I) -> Self {
+        let pairs = pairs.into_iter();
+        let mut fields = Self::with_capacity(pairs.size_hint().0);
+        pairs.for_each(|(name, value)| fields.add(name, value));
+        fields
+    }
 }
 
 impl Context<'_> {
@@ -251,16 +280,11 @@ impl Key<'_> {
     /// The fields of a hash whose own time is not up; none where the key is no hash.
     #[must_use]
     pub fn fields(&self) -> Fields {
-        let mut fields = Fields::default();
-        if self.key_type() == KeyType::Hash {
-            fields.ends.reserve(2 * self.len());
+        if self.key_type() != KeyType::Hash {
+            return Fields::default();
         }
-        self.each_field(|name, value| {
-            for word in [name, value] {
-                fields.bytes.extend_from_slice(word);
-                fields.ends.push(fields.bytes.len());
-            }
-        });
+        let mut fields = Fields::with_capacity(self.len());
+        self.each_field(|name, value| fields.add(name, value));
         fields
     }
 

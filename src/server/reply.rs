@@ -6,7 +6,7 @@ use std::os::raw::{c_char, c_long};
 
 use redis_module::raw;
 
-use super::{Called, Context};
+use super::{Called, Context, Fields};
 use crate::errors::Failure;
 
 /// A reply.
@@ -23,6 +23,8 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// A map: a RESP3 map, a flat array for a RESP2 client.
     Map(Vec<(Reply, Reply)>),
+    /// A map of the names and values of a hash.
+    Fields(Fields),
     /// The reply to a native command, passed on as it is.
     Forward(Called),
 }
@@ -78,13 +80,19 @@ impl Reply {
                 }
             }
             Self::Map(entries) => {
-                // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
-                if let Some(send) = unsafe { raw::RedisModule_ReplyWithMap } {
-                    // SAFETY: exactly as many pairs follow as are announced.
-                    unsafe { send(pointer, entries.len() as c_long) };
+                if announce_map(context, entries.len()) {
                     for (name, value) in entries {
                         name.send(context);
                         value.send(context);
+                    }
+                }
+            }
+            Self::Fields(fields) => {
+                let pairs = fields.pairs();
+                if announce_map(context, pairs.len()) {
+                    for (name, value) in pairs {
+                        send_string(context, name);
+                        send_string(context, value);
                     }
                 }
             }
@@ -97,6 +105,15 @@ impl Reply {
             }
         }
     }
+}
+
+/// Announces a map of that many pairs, which are to follow. Answers whether it could be announced.
+fn announce_map(context: &Context<'_>, pairs: usize) -> bool {
+    // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+    let Some(send) = (unsafe { raw::RedisModule_ReplyWithMap }) else { return false };
+    // SAFETY: the context is that of the running command; the callers send exactly as many pairs.
+    unsafe { send(context.as_ptr(), pairs as c_long) };
+    true
 }
 
 fn send_string(context: &Context<'_>, bytes: &[u8]) {

@@ -33,6 +33,13 @@ impl Sets {
         Self { index: name(address.index_of(id)), subset: name(subset_key(address)) }
     }
 
+    /// Those that a change of a row concerns which is listed already: the subset, if the row enters or leaves it.
+    #[must_use]
+    pub fn of_move(address: &Address<'_>, before: Option<bool>, after: Option<bool>) -> Self {
+        let key = if before == after { None } else { subset_key(address) };
+        Self { index: None, subset: key.and_then(|key| Text::new(&key)) }
+    }
+
     /// Checks that the keys hold sets or nothing, and can be written, as can the row.
     ///
     /// # Errors
@@ -43,7 +50,7 @@ impl Sets {
             context.peek_at(set.as_arg()).expect(KeyType::Set)?;
         }
         // With the row itself: of a single key a node to which the slot moves would say that it is simply not there.
-        let row = self.index.iter().map(|_| row);
+        let row = sets().take(1).map(|_| row);
         context.reach(sets().map(Text::bytes).chain(row))
     }
 

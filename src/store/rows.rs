@@ -1,10 +1,10 @@
 //! Rows: hashes with their index entries.
 
-use super::indexes::Sets;
+use super::indexes::{self, Sets};
 use super::Target;
 use crate::errors::Outcome;
 use crate::keyspace::Address;
-use crate::rules::row::{Changes, Expiry};
+use crate::rules::row::{value_of, Changes, Expiry};
 use crate::schema;
 use crate::server::{Arg, Context, Fields, Key, KeyType, Words};
 
@@ -22,6 +22,12 @@ impl Found {
     #[must_use]
     pub fn pairs(&self) -> Vec<(&[u8], &[u8])> {
         self.fields.pairs()
+    }
+
+    /// The fields themselves.
+    #[must_use]
+    pub fn into_fields(self) -> Fields {
+        self.fields
     }
 }
 
@@ -58,7 +64,13 @@ pub fn write(
     found: &Found,
 ) -> Outcome<()> {
     let Target { key, address, id } = target;
-    let sets = Sets::of(address, id.as_bytes());
+    let sets = if changes.is_listed {
+        let stored = found.pairs();
+        let before = indexes::subset_of(address.table, |name| value_of(&stored, name));
+        Sets::of_move(address, before, changes.in_subset)
+    } else {
+        Sets::of(address, id.as_bytes())
+    };
     sets.check(context, key.bytes())?;
     set_fields(context, *key, changes.set.iter().map(|(field, value)| (field.name(), value.bytes())), found)?;
     if !changes.remove.is_empty() {
