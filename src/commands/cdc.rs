@@ -12,6 +12,7 @@ use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repe
 use crate::server::entry::entry;
 use crate::server::{Arg, Context, Reply, Text};
 use crate::store::buffers::{Buffer, TABLE};
+use crate::store::Target;
 
 const BYTES: Argument = Argument::new("bytes", Kind::Integer);
 const POLICIES: &[&str] = &["drop-oldest", "reject"];
@@ -27,14 +28,22 @@ fn change<T>(
     change: impl FnOnce(&mut Buffer<'_>) -> Outcome<T>,
 ) -> Outcome<T> {
     let target = target::of(context, key, TABLE)?;
-    let mut buffer = Buffer::open(context, &target)?;
+    change_open(context, &target, Buffer::open(context, &target)?, change)
+}
+
+fn change_open<T>(
+    context: &Context<'_>,
+    target: &Target<'_>,
+    mut buffer: Buffer<'_>,
+    change: impl FnOnce(&mut Buffer<'_>) -> Outcome<T>,
+) -> Outcome<T> {
     let counters = buffer.counters();
     // Of counters that may only come into being the catalog learns by their events.
     let sides: Vec<_> = counters.iter().filter(|_| buffer.is_on_record()).map(Text::as_arg).collect();
-    follow::written(context, &target, &sides, || {
+    follow::written(context, target, &sides, || {
         let value = change(&mut buffer)?;
         let bytes = u64::try_from(buffer.bytes).unwrap_or(0);
-        let facts = Facts::of_structure(key.bytes().len(), Some(bytes), buffer.expires_at);
+        let facts = Facts::of_structure(target.key.bytes().len(), Some(bytes), buffer.expires_at);
         Ok((value, (buffer.span.length > 0).then_some(facts)))
     })
 }
@@ -81,7 +90,9 @@ fn push(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     }
 
     let total = events.iter().map(size).fold(0, i64::saturating_add);
-    change(context, key, |buffer| {
+    let target = target::of(context, key, TABLE)?;
+    let buffer = Buffer::open_to_push(context, &target)?;
+    change_open(context, &target, buffer, |buffer| {
         let (accepted, dropped) = if reject && buffer.bytes.saturating_add(total) > budget {
             buffer.mend()?;
             (0, Batch::default())

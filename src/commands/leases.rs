@@ -10,7 +10,7 @@ use crate::rules::expiry;
 use crate::rules::lease::Decision;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::entry::entry;
-use crate::server::{Arg, Context, Reply};
+use crate::server::{Arg, Context, Key, Reply};
 use crate::store::leases::{self, Record, TABLE};
 use crate::store::Target;
 
@@ -40,9 +40,9 @@ fn acquire(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let ttl = arguments.integer("ttl_ms", 1..=i64::MAX)?;
     arguments.end()?;
 
-    let record = leases::read(context, &target)?;
+    let (record, lease) = leases::read_to_write(context, &target)?;
     let decision = record.lease().acquire(holder.bytes());
-    carry_out(context, &target, holder, ttl, &record, decision)
+    carry_out(context, &target, holder, ttl, (&record, lease), decision)
 }
 
 /// MIROIR.LEASE.RENEW.
@@ -67,9 +67,9 @@ fn renew(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let ttl = arguments.integer("ttl_ms", 1..=i64::MAX)?;
     let token = token(&mut arguments)?;
 
-    let record = leases::read(context, &target)?;
+    let (record, lease) = leases::read_to_write(context, &target)?;
     let decision = record.lease().renew(holder.bytes(), token);
-    carry_out(context, &target, holder, ttl, &record, decision)
+    carry_out(context, &target, holder, ttl, (&record, lease), decision)
 }
 
 fn carry_out(
@@ -77,13 +77,14 @@ fn carry_out(
     target: &Target<'_>,
     holder: Arg<'_>,
     ttl: i64,
-    record: &Record,
+    (record, lease): (&Record, Key<'_>),
     decision: Decision,
 ) -> Outcome<Reply> {
     let now = context.now_ms();
     let end = expiry::deadline(now, ttl).ok_or_else(|| Failure::too_far("ttl_ms", ttl))?;
     let token = match decision {
         Decision::Grant(token) => {
+            drop(lease);
             leases::begin(context, target, holder, token)?;
             leases::hold(context, target, holder, end)?;
             token
@@ -91,7 +92,7 @@ fn carry_out(
         Decision::Extend(token) => {
             let facts =
                 Facts::of_structure(target.key.bytes().len(), Some(holder.bytes().len() as u64), Some(end));
-            let prolong = || leases::prolong(context, target, end).map(|()| ((), Some(facts)));
+            let prolong = || leases::prolong(context, target, lease, end).map(|()| ((), Some(facts)));
             follow::written(context, target, &[], prolong)?;
             token
         }

@@ -11,7 +11,7 @@ use crate::rules::expiry;
 use crate::rules::window::Window;
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind};
 use crate::server::entry::entry;
-use crate::server::{Arg, Context, Reply};
+use crate::server::{Arg, Context, Key, Reply};
 use crate::store::limits::{self, Failures, BACKOFF};
 use crate::store::Target;
 
@@ -53,23 +53,31 @@ fn hit(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     }
     let cost = cost.unwrap_or(1);
 
-    let window = limits::window(context, &target.address, target.key)?;
+    let (window, counter) = limits::window(context, &target.address, target.key)?;
     let answer = window.hit(now, limit, window_ms, cost, is_look);
     if answer.allowed && !is_look {
-        count(context, &target, &window, cost, end)?;
+        count(context, &target, (&window, counter), cost, end)?;
     } else if !is_look {
+        drop(counter);
         limits::close(context, target.key, &window, end)?;
     }
     Ok(Reply::integers([i64::from(answer.allowed), answer.remaining, answer.retry_after, answer.reset]))
 }
 
 /// Counts a hit, and tells the catalog.
-fn count(context: &Context<'_>, target: &Target<'_>, window: &Window, cost: i64, end: i64) -> Outcome<()> {
+fn count(
+    context: &Context<'_>,
+    target: &Target<'_>,
+    (window, counter): (&Window, Key<'_>),
+    cost: i64,
+    end: i64,
+) -> Outcome<()> {
     let sum = window.count.saturating_add(cost);
     let digits = sum.checked_ilog10().unwrap_or(0) + 1;
     let ends_at = window.ends_at.unwrap_or(end);
     let facts = Facts::of_structure(target.key.bytes().len(), Some(u64::from(digits)), Some(ends_at));
-    let write = || limits::count(context, target.key, window, cost, end).map(|()| ((), Some(facts)));
+    let write =
+        || limits::count(context, (target.key, counter), window, cost, end).map(|()| ((), Some(facts)));
     follow::written(context, target, &[], write)
 }
 
@@ -96,13 +104,14 @@ fn check(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 
     let backoff_key = limits::backoff_key(&target.address, target.id);
     let failures = limits::failures(context, &target.address, &backoff_key)?;
-    let window = limits::window(context, &target.address, target.key)?;
+    let (window, counter) = limits::window(context, &target.address, target.key)?;
     let backoff = expiry::remaining(now, failures.next_allowed_at);
     let answer = window.hit(now, limit, window_ms, 1, backoff > 0);
     let allowed = answer.allowed && backoff == 0;
     if allowed {
-        count(context, &target, &window, 1, end)?;
+        count(context, &target, (&window, counter), 1, end)?;
     } else {
+        drop(counter);
         limits::close(context, target.key, &window, end)?;
     }
     Ok(Reply::integers([i64::from(allowed), answer.remaining, answer.retry_after.max(backoff)]))

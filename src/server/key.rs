@@ -129,9 +129,10 @@ impl Context<'_> {
         self.open_string(name.as_ptr(), MODE as i32)
     }
 
-    /// Opens a key that is about to be written. Who watches it is told when the handle is closed, so only for a write that
-    /// will be done.
-    pub(super) fn open_to_write(&self, name: Arg<'_>) -> Key<'_> {
+    /// Opens a key for reading and for one of the writes that take such a handle. Neither statistics nor tracking clients
+    /// learn of a key that was only read so.
+    #[must_use]
+    pub fn open_to_write(&self, name: Arg<'_>) -> Key<'_> {
         self.open_string(name.as_ptr(), (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as i32)
     }
 

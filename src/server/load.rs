@@ -178,11 +178,14 @@ pub fn stop() {
 }
 
 /// Tells the server that the module can live with a data set that is loaded beside the old one and put in its
-/// place: otherwise `repl-diskless-load swapdb` would be off for the whole server.
+/// place: otherwise `repl-diskless-load swapdb` would be off for the whole server. And that the module says itself
+/// which key it has changed: without this every handle that is open for writing would count as a change when it is closed.
 fn declare_options(context: &Context<'_>) {
     // SAFETY: a read of a function pointer that the server's init has set.
     if let Some(set) = unsafe { raw::RedisModule_SetModuleOptions } {
+        const OPTIONS: u32 = raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD
+            | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
         // SAFETY: called while the module loads.
-        unsafe { set(context.as_ptr(), raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD as i32) };
+        unsafe { set(context.as_ptr(), OPTIONS as i32) };
     }
 }

@@ -31,9 +31,17 @@ impl Context<'_> {
     /// # Errors
     /// The server's own.
     pub fn expire_at(&self, name: Arg<'_>, end: i64) -> Outcome<()> {
+        self.prolong(self.open_to_write(name), name, end)
+    }
+
+    /// [`Context::expire_at`] on a key that is open for writing.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub fn prolong(&self, key: Key<'_>, name: Arg<'_>, end: i64) -> Outcome<()> {
         let mut words = Words::with_capacity(2);
         words.arg(name).number(end);
-        self.natively(c"PEXPIREAT", &words, raw::REDISMODULE_NOTIFY_GENERIC, c"expire", name, |key| {
+        self.natively(c"PEXPIREAT", &words, raw::REDISMODULE_NOTIFY_GENERIC, c"expire", (name, key), |key| {
             // SAFETY: a read of a function pointer; Redis 6.2 and later have it.
             let set = unsafe { raw::RedisModule_SetAbsExpire }?;
             // SAFETY: the handle is open for writing.
@@ -46,7 +54,8 @@ impl Context<'_> {
     /// # Errors
     /// The server's own.
     pub fn set_fields(&self, name: Arg<'_>, words: &Words<'_>) -> Outcome<()> {
-        self.natively(c"HSET", words, raw::REDISMODULE_NOTIFY_HASH, c"hset", name, |key| {
+        let key = self.open_to_write(name);
+        self.natively(c"HSET", words, raw::REDISMODULE_NOTIFY_HASH, c"hset", (name, key), |key| {
             // SAFETY: a read of a function pointer that the server's init has set.
             let set = unsafe { raw::RedisModule_HashSet }?;
             for pair in words.pointers().get(1..)?.chunks_exact(2) {
@@ -59,14 +68,14 @@ impl Context<'_> {
         })
     }
 
-    /// INCRBY on a counter that is there, of which `sum` is the value afterwards.
+    /// INCRBY on a counter that is there, open for writing, of which `sum` is the value afterwards.
     ///
     /// # Errors
     /// The server's own.
-    pub fn increase(&self, name: Arg<'_>, by: i64, sum: i64) -> Outcome<()> {
+    pub fn increase(&self, key: Key<'_>, name: Arg<'_>, by: i64, sum: i64) -> Outcome<()> {
         let mut words = Words::with_capacity(2);
         words.arg(name).number(by);
-        self.natively(c"INCRBY", &words, raw::REDISMODULE_NOTIFY_STRING, c"incrby", name, |key| {
+        self.natively(c"INCRBY", &words, raw::REDISMODULE_NOTIFY_STRING, c"incrby", (name, key), |key| {
             overwrite(key, sum.to_string().as_bytes())
         })
     }
@@ -78,7 +87,8 @@ impl Context<'_> {
     pub fn set_number(&self, name: Arg<'_>, number: i64) -> Outcome<()> {
         let mut words = Words::with_capacity(2);
         words.arg(name).number(number);
-        self.natively(c"SET", &words, raw::REDISMODULE_NOTIFY_STRING, c"set", name, |key| {
+        let key = self.open_to_write(name);
+        self.natively(c"SET", &words, raw::REDISMODULE_NOTIFY_STRING, c"set", (name, key), |key| {
             // SAFETY: a read of a function pointer; Redis 6.2 and later have it.
             let set = unsafe { raw::RedisModule_SetAbsExpire }?;
             overwrite(key, number.to_string().as_bytes())?;
@@ -88,24 +98,26 @@ impl Context<'_> {
         })
     }
 
-    /// LPUSH, and then RPOP of as many elements as `excess` answers when it sees the list with the new ones; more must stay.
-    /// The words are the key, and the elements.
+    /// LPUSH onto a list, or nothing, that is open for writing, and then RPOP of as many elements as `excess` answers when it
+    /// sees the list with the new ones; more must stay. The words are the key, and the elements.
     ///
     /// # Errors
     /// The server's own.
     pub fn push_head(
         &self,
+        key: Key<'_>,
         name: Arg<'_>,
         words: &Words<'_>,
         excess: impl FnOnce(&Key<'_>) -> i64,
     ) -> Outcome<()> {
         if self.makes_calls() {
+            drop(key);
             self.write(c"LPUSH", words)?;
             let count = excess(&self.open(name));
             return if count > 0 { self.drop_tail(name, count) } else { Ok(()) };
         }
         let mut count = 0;
-        self.act_on(c"LPUSH", name, |key| {
+        self.act_on(c"LPUSH", (name, key), |key| {
             let pointer = key.handle()?.as_ptr();
             // SAFETY: a read of a function pointer that the server's init has set.
             let push = unsafe { raw::RedisModule_ListPush }?;
@@ -132,7 +144,8 @@ impl Context<'_> {
     pub fn drop_tail(&self, name: Arg<'_>, count: i64) -> Outcome<()> {
         let mut words = Words::with_capacity(2);
         words.arg(name).number(count);
-        self.natively(c"RPOP", &words, raw::REDISMODULE_NOTIFY_LIST, c"rpop", name, |key| {
+        let key = self.open_to_write(name);
+        self.natively(c"RPOP", &words, raw::REDISMODULE_NOTIFY_LIST, c"rpop", (name, key), |key| {
             pop_tail(key.as_ptr(), count)
         })
     }
@@ -145,7 +158,8 @@ impl Context<'_> {
         let Some(member) = Text::new(member) else { return Ok(()) };
         let mut words = Words::with_capacity(3);
         words.arg(name).number(score).arg(member.as_arg());
-        self.natively(c"ZADD", &words, raw::REDISMODULE_NOTIFY_ZSET, c"zadd", name, |key| {
+        let key = self.open_to_write(name);
+        self.natively(c"ZADD", &words, raw::REDISMODULE_NOTIFY_ZSET, c"zadd", (name, key), |key| {
             // SAFETY: a read of a function pointer that the server's init has set.
             let add = unsafe { raw::RedisModule_ZsetAdd }?;
             // SAFETY: the handle is open for writing on a sorted set or nothing; no flags go in or out.
@@ -169,28 +183,43 @@ impl Context<'_> {
         self.rehearses.get() || self.with_rights_of_client.get()
     }
 
-    /// Does what a native command does. `act` answers None when it cannot, before it has changed anything.
+    /// Does what a native command does to a key that is open for writing. `act` answers None when it cannot, before it has
+    /// changed anything.
     fn natively(
         &self,
         command: &CStr,
         words: &Words<'_>,
         class: i32,
         event: &CStr,
-        name: Arg<'_>,
+        (name, key): (Arg<'_>, Key<'_>),
         act: impl FnOnce(NonNull<raw::RedisModuleKey>) -> Option<()>,
     ) -> Outcome<()> {
         if self.makes_calls() {
+            // The call may replace the value, of which a handle must not be open then.
+            drop(key);
             return self.write(command, words).map(|_| ());
         }
-        self.act_on(command, name, |key| key.handle().and_then(act))?;
+        self.act_on(command, (name, key), |key| key.handle().and_then(act))?;
         self.tell(command, words, class, event, name)
     }
 
-    /// Opens a key for writing and closes it after `act`, which answers None when it cannot do its work.
-    fn act_on(&self, command: &CStr, name: Arg<'_>, act: impl FnOnce(&Key<'_>) -> Option<()>) -> Outcome<()> {
+    /// Closes a key after `act`, which answers None when it cannot do its work, and tells who watches the key.
+    fn act_on(
+        &self,
+        command: &CStr,
+        (name, key): (Arg<'_>, Key<'_>),
+        act: impl FnOnce(&Key<'_>) -> Option<()>,
+    ) -> Outcome<()> {
         let _writing = Writing::begin();
-        act(&self.open_to_write(name))
-            .ok_or_else(|| Failure::internal(format_args!("{} cannot be done", command.to_string_lossy())))
+        let done = act(&key);
+        drop(key);
+        done.ok_or_else(|| Failure::internal(format_args!("{} cannot be done", command.to_string_lossy())))?;
+        // SAFETY: a read of a function pointer that the server's init has set.
+        if let Some(signal) = unsafe { raw::RedisModule_SignalModifiedKey } {
+            // SAFETY: context and name are live.
+            unsafe { signal(self.as_ptr(), name.as_ptr()) };
+        }
+        Ok(())
     }
 
     /// Tells who listens, the AOF and the replicas of a command that was done. The key is closed: who watches it has been

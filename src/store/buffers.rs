@@ -40,6 +40,8 @@ pub struct Totals {
 pub struct Buffer<'a> {
     context: &'a Context<'a>,
     list: Arg<'a>,
+    /// The open list, until something is pushed; only for a command that does nothing else to the list.
+    events: Option<Key<'a>>,
     counters: Rc<[Text; 2]>,
     /// Its place in the sequence of events.
     pub span: Span,
@@ -108,6 +110,20 @@ impl<'a> Buffer<'a> {
     /// # Errors
     /// WRONGTYPE for a foreign value at one of its three keys.
     pub fn open(context: &'a Context<'a>, target: &Target<'a>) -> Outcome<Self> {
+        Self::read(context, target, &context.open(target.key))
+    }
+
+    /// Reads a buffer to which events are to be pushed, and whose events nothing else is to change.
+    ///
+    /// # Errors
+    /// As [`Buffer::open`].
+    pub fn open_to_push(context: &'a Context<'a>, target: &Target<'a>) -> Outcome<Self> {
+        let events = context.open_to_write(target.key);
+        let buffer = Self::read(context, target, &events)?;
+        Ok(Self { events: Some(events), ..buffer })
+    }
+
+    fn read(context: &'a Context<'a>, target: &Target<'a>, events: &Key<'_>) -> Outcome<Self> {
         let Target { key: list, address, id: sink } = *target;
         let counter = |segment| Text::new(&keyspace::key(address.namespace, segment, sink.as_bytes()));
         let (Some(bytes_key), Some(stat_key)) = (counter(BYTES), counter(STAT)) else {
@@ -115,13 +131,13 @@ impl<'a> Buffer<'a> {
         };
         let counters = Rc::new([bytes_key, stat_key]);
         let [bytes_key, stat_key] = &*counters;
-        let events = context.open(list);
         events.expect(KeyType::List)?;
-        let (length, expires_at) = (length_of(&events), events.expires_at());
+        let (length, expires_at) = (length_of(events), events.expires_at());
         let seen = SEEN.get(context, list.bytes()).filter(|seen| seen.span.length == length);
         let buffer = Self {
             context,
             list,
+            events: None,
             counters: Rc::clone(&counters),
             span: Span { first_seq: 1, length },
             bytes: 0,
@@ -150,7 +166,7 @@ impl<'a> Buffer<'a> {
         let last_seq = number(c"last_seq").unwrap_or(0).max(first_seq - 1);
         let record = Record { first_seq, last_seq, bytes: counter.unwrap_or(0), is_there: known };
         let (span, bytes) =
-            if context.follows() { record.on_replica(&events) } else { record.on_master(&events, seen) };
+            if context.follows() { record.on_replica(events) } else { record.on_master(events, seen) };
         if span.first_seq.checked_add(length).is_none() {
             let got = span.first_seq.to_string();
             return Err(Failure::stored(
@@ -177,7 +193,7 @@ impl<'a> Buffer<'a> {
             let on_record = (known && !stale && lasts).then_some(totals);
             SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes), on_record });
         }
-        drop((events, stat));
+        drop(stat);
         Ok(Self { span, bytes, recorded_bytes: record.bytes, totals, stale, known, ..buffer })
     }
 
@@ -187,6 +203,7 @@ impl<'a> Buffer<'a> {
     /// # Errors
     /// The server's own; an error when the sequence numbers are used up.
     pub fn push(&mut self, events: &[Arg<'_>], budget: i64) -> Outcome<Batch> {
+        let list = self.events.take().unwrap_or_else(|| self.context.open_to_write(self.list));
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         if self
             .span
@@ -205,7 +222,7 @@ impl<'a> Buffer<'a> {
         }
         let (bytes, length) = (self.bytes, self.span.length + count);
         let (mut dropped, mut few) = (Batch::default(), false);
-        self.context.push_head(self.list, &words, |list| {
+        self.context.push_head(list, self.list, &words, |list| {
             dropped = overflowing(bytes, budget, list);
             few = dropped.count < length.min(FEW);
             if few {

@@ -84,12 +84,23 @@ fn holders_key(address: &Address<'_>) -> Vec<u8> {
 /// # Errors
 /// WRONGTYPE for a foreign value at one of the keys; an error for a token that is no number.
 pub fn read(context: &Context<'_>, target: &Target<'_>) -> Outcome<Record> {
+    record(context, target, &context.open(target.key))
+}
+
+/// Reads a lease that is to be written. Answers also its open key, for [`prolong`]; before any other write it has to be
+/// dropped.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_to_write<'c>(context: &'c Context<'_>, target: &Target<'_>) -> Outcome<(Record, Key<'c>)> {
+    let lease = context.open_to_write(target.key);
+    record(context, target, &lease).map(|record| (record, lease))
+}
+
+fn record(context: &Context<'_>, target: &Target<'_>, lease: &Key<'_>) -> Outcome<Record> {
     let Target { key, address, id: scope } = target;
-    let (holder, expires_at) = {
-        let lease = context.open(*key);
-        let is_held = lease.expect(KeyType::String)?;
-        (is_held.then(|| lease.string().to_vec()), lease.expires_at())
-    };
+    let is_held = lease.expect(KeyType::String)?;
+    let (holder, expires_at) = (is_held.then(|| lease.string().to_vec()), lease.expires_at());
     // Nobody tells a replica what happens to a lease.
     let follows = context.follows();
     let tenure = TENURES.get(context, key.bytes()).filter(|_| !follows);
@@ -148,12 +159,12 @@ pub fn hold(context: &Context<'_>, target: &Target<'_>, holder: Arg<'_>, end: i6
     context.write(c"SET", &words).map(|_| ())
 }
 
-/// Lets the tenure that runs last until `end`, in ms since the epoch.
+/// Lets the tenure that runs, of which `lease` is the open key, last until `end`, in ms since the epoch.
 ///
 /// # Errors
 /// The server's own.
-pub fn prolong(context: &Context<'_>, target: &Target<'_>, end: i64) -> Outcome<()> {
-    context.expire_at(target.key, end)
+pub fn prolong(context: &Context<'_>, target: &Target<'_>, lease: Key<'_>, end: i64) -> Outcome<()> {
+    context.prolong(lease, target.key, end)
 }
 
 /// Ends a tenure. Its token stays on record, so that the next one is higher.

@@ -5,37 +5,48 @@ use crate::keyspace::Address;
 use crate::rules::backoff::MEMORY_MS;
 use crate::rules::window::Window;
 use crate::schema::value::integer;
-use crate::server::{Arg, Context, KeyType, Words};
+use crate::server::{Arg, Context, Key, KeyType, Words};
 
 /// The prefix of the id under which the backoff of an address is kept.
 pub const BACKOFF: &str = "backoff:";
 const FAILURES: &str = "failed_count";
 const ALLOWED_AT: &str = "next_allowed_at";
 
-/// Reads the counter of a window.
+/// Reads the counter of a window. Answers also its open key, for [`count`]; before any other write it has to be dropped.
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value, an error for one that is no number from 0.
-pub fn window(context: &Context<'_>, address: &Address<'_>, key: Arg<'_>) -> Outcome<Window> {
-    let counter = context.open(key);
+pub fn window<'c>(
+    context: &'c Context<'_>,
+    address: &Address<'_>,
+    key: Arg<'_>,
+) -> Outcome<(Window, Key<'c>)> {
+    let counter = context.open_to_write(key);
     if !counter.expect(KeyType::String)? {
-        return Ok(Window { count: 0, is_open: false, ends_at: None });
+        return Ok((Window { count: 0, is_open: false, ends_at: None }, counter));
     }
     let count = number(address, "counter", counter.string())?;
-    Ok(Window { count, is_open: true, ends_at: counter.expires_at() })
+    Ok((Window { count, is_open: true, ends_at: counter.expires_at() }, counter))
 }
 
-/// Counts a hit in a window, which ends at `end`, in ms, unless it has an end already.
+/// Counts a hit in a window, of which `counter` is the open key, and which ends at `end`, in ms, unless it has an end already.
 ///
 /// # Errors
 /// The server's own.
-pub fn count(context: &Context<'_>, key: Arg<'_>, window: &Window, cost: i64, end: i64) -> Outcome<()> {
+pub fn count(
+    context: &Context<'_>,
+    (key, counter): (Arg<'_>, Key<'_>),
+    window: &Window,
+    cost: i64,
+    end: i64,
+) -> Outcome<()> {
     if !window.is_open {
+        drop(counter);
         let mut words = Words::with_capacity(4);
         words.arg(key).number(cost).bytes(b"PXAT").number(end);
         return context.write(c"SET", &words).map(|_| ());
     }
-    context.increase(key, cost, window.count.saturating_add(cost))?;
+    context.increase(counter, key, cost, window.count.saturating_add(cost))?;
     close(context, key, window, end)
 }
 

@@ -78,5 +78,6 @@ fn with_buffer(
     act: impl FnOnce(&mut Buffer<'_>) -> Outcome<Option<String>>,
 ) -> Outcome<Option<String>> {
     let (Some(name), Ok(id)) = (Text::new(key), check_id(address.table, id)) else { return Ok(None) };
-    act(&mut Buffer::open(context, &Target { key: name.as_arg(), address: *address, id })?)
+    let mut buffer = Buffer::open(context, &Target { key: name.as_arg(), address: *address, id })?;
+    act(&mut buffer)
 }
