@@ -209,6 +209,10 @@ impl Key<'_> {
     /// When the key's life ends, in ms since the epoch; None for a key that lives on, or is not there.
     #[must_use]
     pub fn expires_at(&self) -> Option<i64> {
+        // A handle that is open for writing may have no value, which Redis 8.2 does not expect in this question.
+        if self.is_missing() {
+            return None;
+        }
         let pointer = self.pointer?;
         // SAFETY: the handle is open.
         unsafe { absolute_expire(pointer.as_ptr()) }
