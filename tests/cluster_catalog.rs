@@ -137,7 +137,12 @@ fn go_on(from: &mut Node, to: &mut Node, round: usize) {
     }
     assert!(kinds[&false] >= 5, "{kinds:?}");
     for node in [from, to] {
-        for line in ["MIROIR.MEMORY {m} SAMPLES 0", "MIROIR.MEMORY m", "MIROIR.AUDIT {m} 0 COUNT 1000"] {
+        for line in [
+            "MIROIR.MEMORY {m} SAMPLES 0",
+            "MIROIR.MEMORY m",
+            "MIROIR.AUDIT {m} 0 COUNT 1000",
+            "MIROIR.PLAN ROWS tasks 5 sessions 5 canary_runs 5",
+        ] {
             let answer = node.client.ask(line);
             assert!(answer.starts_with('['), "{line}: {answer}");
         }
@@ -254,6 +259,8 @@ fn a_command_of_one_slot_leaves_the_others_alone() {
         ("MIROIR.MEMORY m SAMPLES 0", refused),
         ("MIROIR.AUDIT {m} 0", refused),
         ("MIROIR.AUDIT m 0 REPAIR", refused),
+        ("MIROIR.PLAN ROWS tasks 5", refused),
+        ("MIROIR.PLAN CACHE QPS 5 SIZE 1mb TTL 5m HITRATE 0.8", "answered"),
         ("MIROIR.COUNT {q}:tasks", "answered"),
         ("MIROIR.LIST {q}:tasks", "answered"),
     ] {

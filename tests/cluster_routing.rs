@@ -13,7 +13,7 @@ use support::cluster::{addresses, masters, masters_and_replicas, open_slot, slot
 use support::{figure, replicate};
 
 /// The commands that take a namespace, which is no key.
-const WITHOUT_KEY: &[&str] = &["MIROIR.MEMORY", "MIROIR.AUDIT"];
+const WITHOUT_KEY: &[&str] = &["MIROIR.MEMORY", "MIROIR.AUDIT", "MIROIR.PLAN"];
 
 /// How often each node has run each command of the module.
 fn runs(nodes: &mut [Node]) -> Vec<BTreeMap<String, i64>> {
@@ -129,7 +129,7 @@ fn what_spreads_gets_to_all_masters_and_what_has_no_key_is_told_by_each() {
     for number in 0..EACH {
         let namespace = format!("m{number}");
         for command in WITHOUT_KEY {
-            let line = format!("{command} {namespace} 0");
+            let line = format!("{command} {namespace} 0 0");
             let keys = nodes[0].client.ask(&format!("COMMAND GETKEYS {line}"));
             assert!(keys.starts_with("ERR "), "{line}: {keys}");
         }

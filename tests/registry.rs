@@ -53,6 +53,7 @@ const EXPECTED: &[(&str, i64, &[&str], i64, i64)] = &[
     ("miroir.admin.revoke", -2, FENCED_SHRINK_FAST, 1, 1),
     ("miroir.memory", -2, &["readonly"], 0, 0),
     ("miroir.audit", -3, &["readonly"], 0, 0),
+    ("miroir.plan", -4, &["readonly"], 0, 0),
 ];
 const WRITE_FAST: &[&str] = &["write", "denyoom", "fast"];
 const READ_FAST: &[&str] = &["readonly", "fast"];

@@ -4,7 +4,7 @@ use crate::catalog::{self, rebuild};
 use crate::errors::{Failure, Outcome};
 use crate::keyspace::key_in;
 use crate::rules::estimate;
-use crate::schema::{Table, TABLES};
+use crate::schema::{Shape, Table, TABLES};
 use crate::server::{Context, KeyType, Words};
 
 /// The weight of one table.
@@ -88,6 +88,95 @@ fn weigh_table(
         weight.index_bytes += usize::try_from(usage(context, &key)?.unwrap_or(0)).unwrap_or(usize::MAX);
     }
     Ok(weight)
+}
+
+/// What rows of a table take on the average.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Average {
+    /// Rows that this is the average of; for sorted sets, members.
+    pub rows: u64,
+    /// Bytes of one.
+    pub row_bytes: u64,
+    /// Bytes of its share of the keys beside the rows.
+    pub index_entry_bytes: u64,
+    /// Whether these are members of keys.
+    pub of_members: bool,
+}
+
+/// How many rows of a table are measured for an average, about.
+const FOR_AVERAGE: usize = 64;
+/// How many namespaces are looked at for it at most: those with the most rows.
+const NAMESPACES: usize = 8;
+
+/// What a row of a table takes on the average, over the namespaces of the selected database. None where it has no rows.
+/// O(namespaces).
+///
+/// # Errors
+/// TRYAGAIN while the catalog is being made; the server's own.
+pub fn average(context: &Context<'_>, table: &'static Table) -> Outcome<Option<Average>> {
+    rebuild::ready(context, None)?;
+    let database = context.database();
+    let namespaces = catalog::with(|catalog| {
+        let here = catalog.tables_from(database, b"").take_while(|(at, ..)| *at == database);
+        let of_table = here.filter(|(_, _, rows)| rows.table().number() == table.number());
+        let mut found: Vec<_> = of_table.map(|(_, name, rows)| (rows.sums().rows, name)).collect();
+        found.sort_unstable_by(|first, second| second.cmp(first));
+        found.into_iter().take(NAMESPACES).map(|(_, name)| name.to_vec()).collect::<Vec<_>>()
+    });
+    let of_members = matches!(table.shape, Shape::SortedSet | Shape::Single);
+    let samples = FOR_AVERAGE.div_ceil(namespaces.len().max(1));
+    let (mut rows, mut bytes, mut entries, mut beside) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for namespace in &namespaces {
+        if of_members {
+            let (members, of_members) = weigh_members(context, namespace, table, samples)?;
+            rows += members;
+            bytes += of_members;
+            continue;
+        }
+        let weight = weigh_table(context, namespace, table, samples)?;
+        rows += weight.rows as u64;
+        bytes += weight.allocated_bytes as u64;
+        beside += weight.index_bytes as u64;
+        // What is beside the rows may outlive them, as the tokens of leases do.
+        entries += longest_beside(context, namespace, table).max(weight.rows) as u64;
+    }
+    Ok((rows > 0).then(|| Average {
+        rows,
+        row_bytes: bytes.div_ceil(rows),
+        index_entry_bytes: beside.div_ceil(entries.max(1)),
+        of_members,
+    }))
+}
+
+/// Members of about so many of a table's sorted sets, and the bytes of these sets.
+fn weigh_members(
+    context: &Context<'_>,
+    namespace: &[u8],
+    table: &'static Table,
+    samples: usize,
+) -> Outcome<(u64, u64)> {
+    let ids = catalog::with(|catalog| {
+        let rows = catalog.rows(context.database(), namespace, table);
+        let picked = rows.into_iter().flat_map(|rows| rows.samples(samples)).flat_map(|sample| sample.picked);
+        picked.map(|(id, _)| id.to_vec()).collect::<Vec<_>>()
+    });
+    let (mut members, mut bytes) = (0, 0);
+    for id in ids {
+        let key = key_in(namespace, table, &id);
+        if let Some(allocated) = usage(context, &key)? {
+            members += context.inspect(&key).len() as u64;
+            bytes += allocated;
+        }
+    }
+    Ok((members, bytes))
+}
+
+/// The number of elements of the longest key beside the rows of a table.
+fn longest_beside(context: &Context<'_>, namespace: &[u8], table: &'static Table) -> usize {
+    let keys: Vec<_> = catalog::with(|catalog| {
+        catalog.beside(context.database(), namespace, table).map(<[u8]>::to_vec).collect()
+    });
+    keys.iter().map(|key| context.inspect(key).len()).max().unwrap_or(0)
 }
 
 /// Rows of one form, and those of them that are measured: id and bytes.

@@ -4,3 +4,4 @@ pub mod aftermath;
 pub mod alert;
 pub mod audit;
 pub mod memory;
+pub mod plan;

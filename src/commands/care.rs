@@ -136,7 +136,8 @@ fn namespace<'a>(arguments: &mut Arguments<'a>) -> Outcome<&'a [u8]> {
     Ok(namespace)
 }
 
-fn refuse_company_in_cluster(context: &Context<'_>, command: &str) -> Outcome<()> {
+/// Refuses a command that reads keys of all slots inside of a transaction or a script in a cluster.
+pub(super) fn refuse_company_in_cluster(context: &Context<'_>, command: &str) -> Outcome<()> {
     if context.in_cluster() && (context.in_transaction() || context.in_script()) {
         let reason = "reads keys of all slots: expected no transaction or script around it in a cluster";
         return Err(Failure::refused(format_args!("{command} {reason}")));

@@ -16,6 +16,7 @@ mod jobs;
 mod leases;
 mod limits;
 mod lists;
+mod plan;
 mod pods;
 pub mod reference;
 mod rows;
@@ -70,7 +71,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family { title: "Pods", commands: &[pods::BEAT, pods::LIVE] },
     Family { title: "Admin sessions", commands: &[admin_sessions::REVOKE] },
-    Family { title: "Accounting and care", commands: &[care::MEMORY, care::AUDIT] },
+    Family { title: "Accounting and care", commands: &[care::MEMORY, care::AUDIT, plan::PLAN] },
 ];
 
 /// Commands that only builds for tests have.

@@ -105,6 +105,10 @@ pub struct Call {
 impl Call {
     /// The line that makes the call in a namespace.
     pub fn line(&self, namespace: &str) -> String {
+        if self.command == "MIROIR.PLAN" {
+            // It knows no namespaces.
+            return format!("{} {}", self.command, self.rest);
+        }
         let colon = if self.key.is_empty() { "" } else { ":" };
         format!("{} {namespace}{colon}{} {}", self.command, self.key, self.rest)
     }
@@ -129,6 +133,7 @@ pub fn all() -> Vec<Call> {
     calls.extend(OTHERS.iter().map(|(structure, command, key, rest)| call(structure, command, key, rest)));
     calls.push(call("the whole: `MIROIR.MEMORY`", "MEMORY", "", ""));
     calls.push(call("the whole: `MIROIR.AUDIT`", "AUDIT", "", "0"));
+    calls.push(call("the whole: `MIROIR.PLAN`", "PLAN", "", "ROWS tasks 5"));
     calls.extend(ROWS.iter().map(|(structure, row, ..)| call(structure, "DEL", row, "")));
     calls
 }
