@@ -24,7 +24,7 @@ SERVER_TESTS := MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' 
 
 COMMANDS_DOC := cargo run --quiet --locked --example commands_doc
 
-.PHONY: help build debug-module run test matrix bench bench-catalog lint docs demo clean setup setup-matrix port-free
+.PHONY: help build debug-module run test matrix clients bench bench-catalog lint docs demo clean setup setup-matrix port-free
 
 help: ## show this help
 	@echo 'Targets:'
@@ -32,7 +32,7 @@ help: ## show this help
 	@echo 'Variables:'
 	@echo '  PORT=6379             the port of run and demo, on 127.0.0.1'
 	@echo '  REDIS_SERVER=path     the server that run starts: a redis-server (7.0 or later) or valkey-server (8 or later)'
-	@echo '  TEST=name             test, matrix: only the tests whose name contains this'
+	@echo '  TEST=name             test, matrix, clients: only the tests whose name contains this'
 	@echo '  MATRIX=servers        matrix: some of redis-7.0 redis-8.2 valkey-8, or paths of servers (the three)'
 	@echo '  BENCH=options         bench, bench-catalog: such as --rows 20000 or --write; --help lists them'
 	@echo '  CARGO_TARGET_DIR=dir  where cargo builds, and where run keeps its data (target)'
@@ -56,6 +56,12 @@ test: setup build debug-module ## run all tests, the ones against real servers l
 matrix: setup-matrix build debug-module ## run the tests against real servers on every supported server, or on those of MATRIX
 	$(SERVER_TESTS) --no-run
 	@scripts/matrix.sh '$(TARGET)/matrix' "$(SERVER_TESTS) --no-fail-fast $(TEST)" $(MATRIX)
+
+# The tests that `make test` leaves out, since they need Python and Node.js.
+clients: setup build ## run the example clients, in Rust, Python and Node.js, and look at what they did
+	@scripts/clients.sh
+	cargo build --locked --features debug-command --example client --example clients
+	MIROIR_MODULE='$(MODULE)' cargo test --locked --features debug-command --test clients -- --ignored $(TEST)
 
 # Neither fails when a target is missed: the figures of a busy machine are no defect.
 bench: setup build ## measure the module beside scripts, functions and raw commands, on servers of its own
@@ -87,13 +93,14 @@ demo: ## load the reference workload into a running server and measure it
 
 clean: ## remove everything built, and the data of `make run`
 	cargo clean
-	rm -rf .cache
+	rm -rf .cache examples/clients/python/.venv examples/clients/node/node_modules
 
 setup: ## install what is missing: redis-server, libclang, a C compiler
 	@scripts/setup.sh server
 
 # Before the build, which may take minutes: what is misspelt or cannot be fetched should not be told after it.
 setup-matrix:
+	@scripts/setup.sh cli
 	@for server in $(MATRIX); do scripts/server.sh "$$server" >/dev/null; done
 
 # Before the build, for the same reason.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# usage: scripts/setup.sh [server | lint | wheel]
-# Installs what is missing: for a build; with `server` also for running a server; with `lint` also rustfmt and clippy; with
-# `wheel` also what can fetch and unpack a Python package.
+# usage: scripts/setup.sh [server | cli | lint | wheel | clients]
+# Installs what is missing: for a build; with `server` also for running a server; with `cli` also redis-cli; with `lint` also
+# rustfmt and clippy; with `wheel` also what can fetch and unpack a Python package; with `clients` that, and what fetches and runs
+# programs of Node.js.
 # Says first what it will install. Prints nothing when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,10 +64,16 @@ find_missing() {
     has_libclang || missing+=(libclang-dev)
     if [[ $purpose == server && -z ${REDIS_SERVER:-} ]]; then
         has redis-server || missing+=(redis-server)
+    fi
+    if [[ $purpose == server || $purpose == cli ]]; then
         has redis-cli || missing+=(redis-tools)
     fi
-    if [[ $purpose == wheel ]]; then
+    if [[ $purpose == wheel || $purpose == clients ]]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    fi
+    if [[ $purpose == clients ]]; then
+        has node || missing+=(nodejs)
+        has npm || missing+=(npm)
     fi
 }
 
