@@ -24,13 +24,13 @@ SERVER_TESTS := MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' 
 
 COMMANDS_DOC := cargo run --quiet --locked --example commands_doc
 
-.PHONY: help build debug-module run test matrix clients bench bench-catalog lint docs demo clean setup setup-matrix port-free
+.PHONY: help build debug-module run test matrix clients bench bench-catalog lint deploy-check docs book demo top exporter clean setup setup-matrix port-free
 
 help: ## show this help
 	@echo 'Targets:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-15s %s\n' "$$name" "$$text"; done
 	@echo 'Variables:'
-	@echo '  PORT=6379             the port of run and demo, on 127.0.0.1'
+	@echo '  PORT=6379             the port of run, demo, top and exporter, on 127.0.0.1'
 	@echo '  REDIS_SERVER=path     the server that run starts: a redis-server (7.0 or later) or valkey-server (8 or later)'
 	@echo '  TEST=name             test, matrix, clients: only the tests whose name contains this'
 	@echo '  MATRIX=servers        matrix: some of redis-7.0 redis-8.2 valkey-8, or paths of servers (the three)'
@@ -74,11 +74,14 @@ lint: ## check format, lints, shell scripts, and that docs/commands.md is curren
 	@scripts/setup.sh lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
-	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+	for script in scripts/*.sh deploy/kubernetes/*.sh .ci/run; do bash -n "$$script"; done
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh deploy/kubernetes/*.sh .ci/run; fi
 	@mkdir -p '$(TARGET)'
 	$(COMMANDS_DOC) > '$(TARGET)/commands.md'
 	@diff -u docs/commands.md '$(TARGET)/commands.md' || { echo 'docs/commands.md is not what the command registry says: run `make docs` and commit it.' >&2; exit 1; }
+
+deploy-check: ## check the manifests, the Dockerfile, the alerts and the dashboard
+	@scripts/deploy-check.sh
 
 # By way of another file, so that a failure leaves the old page alone.
 docs: ## write docs/commands.md from the command registry
@@ -87,9 +90,21 @@ docs: ## write docs/commands.md from the command registry
 	$(COMMANDS_DOC) > '$(TARGET)/commands.md'
 	@mv '$(TARGET)/commands.md' docs/commands.md
 
+book: ## make the pages of docs/ into a book: target/book/index.html
+	@command -v mdbook >/dev/null || { echo 'Missing: mdbook. Installing it now, which takes some minutes.'; cargo install --locked mdbook; }
+	mdbook build --dest-dir '$(TARGET)/book'
+
 demo: ## load the reference workload into a running server and measure it
 	@scripts/setup.sh
 	cargo run --locked --example demo -- --port '$(PORT)'
+
+top: ## watch a running server in the terminal: tables, jobs, leases, CDC buffers
+	@scripts/setup.sh
+	cargo run --locked --example top -- --port '$(PORT)'
+
+exporter: ## export the metrics of a running server for Prometheus, on 127.0.0.1:9721
+	@scripts/setup.sh
+	cargo run --locked --example exporter -- --port '$(PORT)'
 
 clean: ## remove everything built, and the data of `make run`
 	cargo clean

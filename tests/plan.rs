@@ -182,8 +182,14 @@ fn many_namespaces_are_looked_at_in_part() {
         client.succeed(&format!("MIROIR.PUT n{number}:tasks:t index_uid movies"));
     }
     for id in 0..9 {
-        client.succeed(&format!("MIROIR.PUT large:tasks:t{id} index_uid movies"));
+        client.succeed(&format!("MIROIR.PUT the-largest:tasks:t{id} index_uid movies"));
     }
+    // Those of another database do not count, be they larger.
+    client.run(&["SELECT 1"]);
+    for id in 0..80 {
+        client.succeed(&format!("MIROIR.PUT other{}:tasks:t{id} index_uid movies", id % 8));
+    }
+    client.run(&["SELECT 0"]);
     let plan: Plan = client.read("MIROIR.PLAN ROWS tasks 1");
     assert_eq!(plan["tasks"]["measured_rows"], (9 + 7).to_string(), "the eight with the most rows");
 }
