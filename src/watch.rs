@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::care::aftermath;
+use crate::care::{aftermath, vigil};
 use crate::catalog::{self, follow};
 use crate::keyspace::{self, Place};
 use crate::server::events::DatabaseEvent;
@@ -45,12 +45,14 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     }
     buffers::database_changed(event);
     leases::database_changed(event);
+    vigil::database_changed(event);
 }
 
 /// What is to be done now and then.
 pub fn cron(context: &Context<'_>) {
     follow::cron(context);
     aftermath::go_on(context);
+    vigil::go_on(context);
 }
 
 /// Forgets everything, before the module is taken out.
@@ -58,5 +60,6 @@ pub fn end() {
     buffers::database_changed(DatabaseEvent::RoleChanged);
     leases::database_changed(DatabaseEvent::RoleChanged);
     aftermath::end();
+    vigil::end();
     catalog::end();
 }

@@ -13,7 +13,7 @@ use support::cluster::{addresses, masters, masters_and_replicas, open_slot, slot
 use support::{figure, replicate};
 
 /// The commands that take a namespace, which is no key.
-const WITHOUT_KEY: &[&str] = &["MIROIR.MEMORY", "MIROIR.AUDIT", "MIROIR.PLAN"];
+const WITHOUT_KEY: &[&str] = &["MIROIR.MEMORY", "MIROIR.AUDIT", "MIROIR.DOCTOR", "MIROIR.PLAN"];
 
 /// How often each node has run each command of the module.
 fn runs(nodes: &mut [Node]) -> Vec<BTreeMap<String, i64>> {

@@ -32,6 +32,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make run", "builds the module and does not end; scripts/run.sh starts what every test starts"),
     ("make test", "this test is part of it"),
     ("make matrix", "runs this test on other servers"),
+    ("make top", "does not end; tests/top.rs draws what it draws"),
+    ("make exporter", "does not end; tests/exporter.rs asks it"),
     ("cargo run --example clients -- ", "does not end; tests/clients.rs starts it as it stands there"),
     (".venv/bin/python ", "the same"),
     ("node ", "the same"),
@@ -50,6 +52,11 @@ const ELSEWHERE: &[(&str, &str)] =
 const NOT_CODE: &[(&str, &str)] = &[
     ("text", "what a program prints; tests/clients.rs compares what the clients of README.md print"),
     ("acl", "tests/acl.rs runs the users as they stand there"),
+    (
+        "sh",
+        "lines for a machine with Docker and kubectl; `make deploy-check` checks the files that they name",
+    ),
+    ("yaml", "a piece of the configuration of Prometheus, which is no part of the project"),
 ];
 
 fn root() -> &'static Path {

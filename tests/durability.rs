@@ -84,6 +84,7 @@ fn reads_and_refusals_leave_no_trace_in_the_append_only_file() {
         "MIROIR.CDC.PEEK miroir:cdc:overflow:kafka COUNT 9",
         "MIROIR.CDC.STAT miroir:cdc:overflow:kafka",
         "MIROIR.MEMORY miroir",
+        "MIROIR.DOCTOR miroir",
         "MIROIR.PLAN ROWS tasks 5",
         "MIROIR.PUT miroir:tasks:t1 NX index_uid books",
         "MIROIR.PUT miroir:tasks:none XX index_uid books",

@@ -257,7 +257,7 @@ fn the_alert_follows_the_thresholds() {
 /// Each setting: its name, its default, good values with what they mean, and bad ones.
 type Setting = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
-const SETTINGS: [Setting; 4] = [
+const SETTINGS: [Setting; 5] = [
     (
         "miroir.max-field-bytes",
         "1048576",
@@ -281,6 +281,12 @@ const SETTINGS: [Setting; 4] = [
         "500",
         &[("0", "0"), ("5000", "5000"), ("1", "1")],
         &["-1", "5001", "x", "''", "1kb", "1.5", "9223372036854775808"],
+    ),
+    (
+        "miroir.doctor-window-seconds",
+        "300",
+        &[("1", "1"), ("86400", "86400")],
+        &["-1", "0", "86401", "x", "''", "1kb", "1.5"],
     ),
 ];
 

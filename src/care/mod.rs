@@ -3,5 +3,8 @@
 pub mod aftermath;
 pub mod alert;
 pub mod audit;
+pub mod doctor;
 pub mod memory;
+pub mod observe;
 pub mod plan;
+pub mod vigil;

@@ -128,7 +128,7 @@ fn audit(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     Ok(Reply::Array(vec![Reply::bulk(next.to_string()), Reply::Array(findings)]))
 }
 
-fn namespace<'a>(arguments: &mut Arguments<'a>) -> Outcome<&'a [u8]> {
+pub(super) fn namespace<'a>(arguments: &mut Arguments<'a>) -> Outcome<&'a [u8]> {
     let namespace = arguments.next("namespace")?.bytes();
     if namespace.is_empty() || keyspace::locate(namespace).is_some() {
         return Err(Failure::argument("namespace", "a namespace, such as miroir", Some(namespace)));

@@ -9,6 +9,7 @@ mod cdc;
 mod cursors;
 #[cfg(feature = "debug-command")]
 mod debug;
+mod doctor;
 mod fence;
 mod idempotency;
 pub mod info;
@@ -71,7 +72,10 @@ pub const FAMILIES: &[Family] = &[
     },
     Family { title: "Pods", commands: &[pods::BEAT, pods::LIVE] },
     Family { title: "Admin sessions", commands: &[admin_sessions::REVOKE] },
-    Family { title: "Accounting and care", commands: &[care::MEMORY, care::AUDIT, plan::PLAN] },
+    Family {
+        title: "Accounting and care",
+        commands: &[care::MEMORY, care::AUDIT, doctor::DOCTOR, plan::PLAN],
+    },
 ];
 
 /// Commands that only builds for tests have.

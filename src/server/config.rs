@@ -43,8 +43,11 @@ pub static MEMORY_CRITICAL: Setting =
 /// For how many microseconds the catalog is compared with the keys each time that the server does its periodic work;
 /// 0 is never. By default that is half a per cent of the time, at the default `hz`.
 pub static AUDIT_BUDGET: Setting = Setting::new(c"audit-budget-us", 500, 0, 5_000, false);
+/// For how many seconds something has to last before MIROIR.DOCTOR speaks of it, and over how many it counts at least.
+pub static DOCTOR_WINDOW: Setting = Setting::new(c"doctor-window-seconds", 300, 1, 86_400, false);
 
-static SETTINGS: &[&Setting] = &[&MAX_FIELD_BYTES, &MEMORY_WARNING, &MEMORY_CRITICAL, &AUDIT_BUDGET];
+static SETTINGS: &[&Setting] =
+    &[&MAX_FIELD_BYTES, &MEMORY_WARNING, &MEMORY_CRITICAL, &AUDIT_BUDGET, &DOCTOR_WINDOW];
 
 /// The bytes that one field of a row may hold, at most.
 #[must_use]

@@ -3,6 +3,7 @@
 use std::ffi::{c_void, CStr};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis_module::raw;
 
@@ -142,7 +143,48 @@ impl Context<'_> {
             // SAFETY: context and name are live; the mode only reads. A missing key gives null.
             NonNull::new(unsafe { open(self.as_ptr(), name, mode) })
         });
+        if mode & raw::REDISMODULE_WRITE as i32 == 0 {
+            LOOK_UPS[usize::from(mode & raw::REDISMODULE_OPEN_KEY_NOSTATS as i32 != 0)]
+                .count(pointer.is_some());
+        }
         Key { pointer, lifetime: PhantomData }
+    }
+}
+
+/// Look-ups of this module: the ordinary ones, and those that no statistic should learn of.
+static LOOK_UPS: [LookUps; 2] = [const { LookUps { hits: AtomicU64::new(0), misses: AtomicU64::new(0) } }; 2];
+
+struct LookUps {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl LookUps {
+    fn count(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        // Keys are opened on the main thread alone, so that nothing comes in between.
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+}
+
+/// How many look-ups of this module the server has counted among its `keyspace_hits` and `keyspace_misses`, since the
+/// module was loaded: those before a write, which a native command does not count, and where the server knows no quiet
+/// ones (Redis 7.0) also all that the module does for itself.
+#[must_use]
+pub fn look_ups() -> (u64, u64) {
+    // SAFETY: a read of a function pointer; null where the server does not have it.
+    let modes = unsafe { raw::RedisModule_GetOpenKeyModesAll };
+    // SAFETY: takes nothing, answers a constant of the server.
+    let modes = modes.map_or(0, |modes| unsafe { modes() });
+    let [(hits, misses), (quiet_hits, quiet_misses)] = [LOOK_UPS[0].get(), LOOK_UPS[1].get()];
+    if modes & raw::REDISMODULE_OPEN_KEY_NOSTATS as i32 != 0 {
+        (hits, misses)
+    } else {
+        (hits + quiet_hits, misses + quiet_misses)
     }
 }
 

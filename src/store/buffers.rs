@@ -21,7 +21,8 @@ use crate::server::{Arg, Called, Context, Key, KeyType, Text, Words};
 /// The name of the structure in the schema.
 pub const TABLE: &str = "cdc_overflow";
 const BYTES: &str = "cdc:overflow_bytes";
-const STAT: &str = "cdc:overflow_stat";
+/// Where the lifetime counters of a buffer are, by its segment.
+pub const STAT: &str = "cdc:overflow_stat";
 /// Up to how many events are dropped one by one. For more a call of LTRIM is cheaper.
 const FEW: i64 = 16;
 

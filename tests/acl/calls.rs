@@ -133,6 +133,7 @@ pub fn all() -> Vec<Call> {
     calls.extend(OTHERS.iter().map(|(structure, command, key, rest)| call(structure, command, key, rest)));
     calls.push(call("the whole: `MIROIR.MEMORY`", "MEMORY", "", ""));
     calls.push(call("the whole: `MIROIR.AUDIT`", "AUDIT", "", "0"));
+    calls.push(call("the whole: `MIROIR.DOCTOR`", "DOCTOR", "", ""));
     calls.push(call("the whole: `MIROIR.PLAN`", "PLAN", "", "ROWS tasks 5"));
     calls.extend(ROWS.iter().map(|(structure, row, ..)| call(structure, "DEL", row, "")));
     calls

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod clock;
 pub mod cluster;
+pub mod doctor;
 pub mod effects;
 pub mod workload;
 
@@ -393,7 +394,7 @@ fn split(line: &str) -> Vec<String> {
     words
 }
 
-fn show(value: &Value) -> String {
+pub fn show(value: &Value) -> String {
     let list = |items: &[Value]| items.iter().map(show).collect::<Vec<_>>().join(", ");
     match value {
         Value::Nil => "nil".to_owned(),
