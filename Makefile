@@ -9,6 +9,7 @@ PORT ?= 6379
 TEST ?=
 BENCH ?=
 MATRIX ?= redis-7.0 redis-8.2 valkey-8
+SOAK_MINUTES ?= 10
 
 # A fresh Rust installation is on PATH only after the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -24,7 +25,7 @@ SERVER_TESTS := MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' 
 
 COMMANDS_DOC := cargo run --quiet --locked --example commands_doc
 
-.PHONY: help build debug-module run test matrix clients bench bench-catalog lint deploy-check docs book demo top exporter clean setup setup-matrix port-free
+.PHONY: help build debug-module run test matrix clients soak bench bench-catalog lint deploy-check docs book demo top exporter clean setup setup-matrix port-free
 
 help: ## show this help
 	@echo 'Targets:'
@@ -34,6 +35,7 @@ help: ## show this help
 	@echo '  REDIS_SERVER=path     the server that run starts: a redis-server (7.0 or later) or valkey-server (8 or later)'
 	@echo '  TEST=name             test, matrix, clients: only the tests whose name contains this'
 	@echo '  MATRIX=servers        matrix: some of redis-7.0 redis-8.2 valkey-8, or paths of servers (the three)'
+	@echo '  SOAK_MINUTES=10       soak: how long'
 	@echo '  BENCH=options         bench, bench-catalog: such as --rows 20000 or --write; --help lists them'
 	@echo '  CARGO_TARGET_DIR=dir  where cargo builds, and where run keeps its data (target)'
 
@@ -62,6 +64,11 @@ clients: setup build ## run the example clients, in Rust, Python and Node.js, an
 	@scripts/clients.sh
 	cargo build --locked --features debug-command --example client --example clients
 	MIROIR_MODULE='$(MODULE)' cargo test --locked --features debug-command --test clients -- --ignored $(TEST)
+
+# With its output, as the figures are what it is for.
+soak: setup build ## let clients work for SOAK_MINUTES while servers come and go: flat memory, no drift
+	SOAK_MINUTES='$(SOAK_MINUTES)' MIROIR_MODULE='$(MODULE)' \
+		cargo test --locked --features debug-command --test soak -- --nocapture
 
 # Neither fails when a target is missed: the figures of a busy machine are no defect.
 bench: setup build ## measure the module beside scripts, functions and raw commands, on servers of its own

@@ -388,3 +388,20 @@ fn a_ghost_at_the_key_of_another_value_is_found_once() {
     assert_eq!(short(&audit(&mut client, "REPAIR")), expected);
     assert_eq!(audit(&mut client, ""), []);
 }
+
+#[test]
+fn rows_whose_time_runs_out_during_a_call_are_no_finding() {
+    let server = Server::start();
+    let mut client = server.client();
+    // The time of a row is up in each millisecond in which the walks go on.
+    let script = "for id = 0, 19999 do redis.call('MIROIR.PUT', 'miroir:session:s' .. id, \
+                  'PXAT', string.format('%d', ARGV[1] + id / 20), 'pinned_group', 'g') end";
+    let begin = client.server_ms() + 2000;
+    assert_eq!(client.call(&["EVAL", script, "0", &begin.to_string()]), "nil");
+    support::clock::wait_until(&mut client, begin);
+    let mut found = Vec::new();
+    while client.server_ms() < begin + 1000 {
+        found.extend(audit(&mut client, "COUNT 10000"));
+    }
+    assert_eq!(found, []);
+}

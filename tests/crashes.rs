@@ -15,13 +15,13 @@ mod support;
 #[path = "crashes/worker.rs"]
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use fastrand::Rng;
-use load::facts::{given_twice, unknown, Fact, Number};
-use load::{agreement, World};
+use load::clearing::clear;
+use load::facts::{given_twice, unknown};
+use load::{agreement, Asks, World};
 use operations::DATABASES;
 use run::{variable, Run};
 use support::{Client, Server};
@@ -103,7 +103,7 @@ fn with_load(world: &World, port: u16, round: usize, random: &mut Rng, until_gon
     std::thread::scope(|scope| {
         let _curtain = Curtain(world);
         for number in 0..CLIENTS {
-            let worker = load::Worker::new(world, number, round, random.fork(), false, &find);
+            let worker = load::Worker::new(world, number, round, random.fork(), Asks::Nothing, &find);
             scope.spawn(move || worker.work_until_lost());
         }
         until_gone(random);
@@ -131,41 +131,6 @@ fn expect_all(world: &World, client: &mut Client, when: &str) -> usize {
     let faults = agreement::faults(client);
     assert!(faults.is_empty(), "{when}: {faults:#?}");
     facts.len()
-}
-
-/// Takes the rows away that clients were told about, and keeps what is about the other keys: tokens, numbers, counters.
-fn clear(world: &World, client: &mut Client) {
-    let mut told = world.told();
-    let rows: BTreeSet<_> = told
-        .iter()
-        .filter(|told| matches!(told.fact, Fact::Row { .. } | Fact::Gone { .. } | Fact::Run { .. }))
-        .filter_map(|told| told.fact.key().map(str::to_owned))
-        .collect();
-    for keys in rows.iter().collect::<Vec<_>>().chunks(500) {
-        // The runs of a canary are no row, and go with it.
-        let rows = keys.iter().filter(|key| !key.starts_with("miroir:canary_runs:")).map(|key| key.as_str());
-        let line: Vec<_> = std::iter::once("MIROIR.DEL").chain(rows).collect();
-        client.raw(&line).unwrap();
-    }
-    // Of a number that never goes back the highest one says it all.
-    let mut highest: BTreeMap<Number, i64> = BTreeMap::new();
-    for told in &told {
-        if let Fact::AtLeast { what, number } = &told.fact {
-            let highest = highest.entry(what.clone()).or_insert(*number);
-            *highest = (*highest).max(*number);
-        }
-    }
-    let acknowledged = world.acknowledged();
-    told.retain(|told| match &told.fact {
-        Fact::Event { number, .. } => *number > acknowledged,
-        Fact::AtLeast { what, number } if highest.get(what) == Some(number) => {
-            highest.remove(what);
-            told.fact.key().is_none_or(|key| !rows.contains(key))
-        }
-        Fact::AtLeast { .. } => false,
-        fact => fact.key().is_none_or(|key| !rows.contains(key)),
-    });
-    world.keep(told);
 }
 
 #[test]

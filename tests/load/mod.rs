@@ -4,16 +4,24 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod agreement;
+pub mod clearing;
 pub mod facts;
 mod steps;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use redis::{Connection, FromRedisValue, RedisResult};
 
+use super::support::figure;
 use facts::Fact;
+
+/// How long clients may take for something, on a machine with other work.
+const LONGEST: Duration = Duration::from_secs(90);
+/// How long a client waits for replicas, in ms.
+const WAIT_MS: usize = 500;
 
 /// What all clients have in common.
 #[derive(Default)]
@@ -26,17 +34,77 @@ pub struct World {
     pub answered: AtomicUsize,
     /// How often a client lost the server.
     pub breaks: AtomicUsize,
+    /// Whether the server may be without the module for a moment.
+    module_may_go: bool,
+    /// How long clients rest after each step, in ms.
+    pub rest: AtomicU64,
     over: AtomicBool,
 }
 
-/// A fact, and whether a replica has confirmed it.
+/// Ends the work when it goes, also when the test fails: the clients would go on for ever.
+pub struct Curtain<'a>(pub &'a World);
+
+impl Drop for Curtain<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Waits for something that clients do.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONGEST;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "still waiting for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A fact, and how far it had come when the client went on.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub fact: Fact,
-    pub confirmed: bool,
+    /// How many replicas had it.
+    pub replicas: usize,
+    /// Which master told it, and up to where it had written then. Unknown if the client lost it before it asked.
+    pub at: Position,
+}
+
+/// A place in what a master writes to its replicas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The master, by the name that it gives to what it writes.
+    pub history: String,
+    pub offset: Option<i64>,
+}
+
+impl Position {
+    pub fn read(info: &str) -> Self {
+        let history = info.lines().find_map(|line| line.strip_prefix("master_replid:"));
+        Self { history: history.unwrap_or_default().to_owned(), offset: figure(info, "master_repl_offset") }
+    }
+}
+
+/// What a client asks after each step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    Nothing,
+    /// Up to where the master has written.
+    Position,
+    /// And whether so many replicas have it.
+    Replicas(usize),
 }
 
 impl World {
+    /// One in which this is known from before.
+    pub fn after(told: Vec<Told>, acknowledged: i64) -> Self {
+        Self { told: Mutex::new(told), acknowledged: AtomicI64::new(acknowledged), ..Self::default() }
+    }
+
+    /// One whose server may lose the module for a moment.
+    pub fn without_module_at_times() -> Self {
+        Self { module_may_go: true, ..Self::default() }
+    }
+
     /// Everything that was told so far, in the order of the answers.
     pub fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
@@ -44,6 +112,11 @@ impl World {
 
     pub fn facts(&self) -> Vec<Fact> {
         self.told().into_iter().map(|told| told.fact).collect()
+    }
+
+    /// How many facts this master has told.
+    pub fn told_by(&self, history: &str) -> usize {
+        self.told.lock().unwrap().iter().filter(|told| told.at.history == history).count()
     }
 
     /// Keeps only these.
@@ -85,10 +158,10 @@ pub struct Worker<'a> {
     name: String,
     /// The one who reads the events, as only one may.
     is_consumer: bool,
-    /// Whether it asks after each step that a replica confirms it.
-    waits: bool,
+    asks: Asks,
     find: &'a (dyn Fn() -> Option<Connection> + Sync),
     link: Option<Connection>,
+    at: Position,
     serial: usize,
     /// What it was told in this step.
     fresh: Vec<Fact>,
@@ -101,17 +174,18 @@ impl<'a> Worker<'a> {
         number: usize,
         round: usize,
         random: Rng,
-        waits: bool,
+        asks: Asks,
         find: &'a (dyn Fn() -> Option<Connection> + Sync),
     ) -> Self {
         let name = format!("{round}-{number}");
-        let (link, fresh) = (None, Vec::new());
-        Self { world, random, name, is_consumer: number == 0, waits, find, link, serial: 0, fresh }
+        let is_consumer = number == 0;
+        let (link, at, fresh) = (None, Position::default(), Vec::new());
+        Self { world, random, name, is_consumer, asks, find, link, at, serial: 0, fresh }
     }
 
     /// Works until the server is gone.
     pub fn work_until_lost(mut self) {
-        self.link = (self.find)();
+        self.connect();
         while self.link.is_some() && !self.world.is_over() {
             self.turn();
         }
@@ -121,32 +195,59 @@ impl<'a> Worker<'a> {
     pub fn work(mut self) {
         while !self.world.is_over() {
             if self.link.is_none() {
-                self.link = (self.find)();
+                self.connect();
                 if self.link.is_none() {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
+                    std::thread::sleep(Duration::from_millis(10));
                     continue;
                 }
             }
             self.turn();
+            std::thread::sleep(Duration::from_millis(self.world.rest.load(SeqCst)));
+        }
+    }
+
+    fn connect(&mut self) {
+        self.link = (self.find)();
+        if self.position().is_err() {
+            self.link = None;
         }
     }
 
     fn turn(&mut self) {
         self.fresh.clear();
+        self.at.offset = None;
         let end = self.step();
+        let is_lost = matches!(end, Err(Stop::Lost)) || self.position().is_err();
+        let replicas = if is_lost { 0 } else { self.replicas() };
         let fresh: Vec<_> = self.fresh.drain(..).collect();
-        let confirmed = !fresh.is_empty() && end.is_ok() && self.waits && self.is_confirmed();
-        let told = fresh.into_iter().map(|fact| Told { fact, confirmed });
+        let told = fresh.into_iter().map(|fact| Told { fact, replicas, at: self.at.clone() });
         self.world.told.lock().unwrap().extend(told);
-        if matches!(end, Err(Stop::Lost)) {
+        if is_lost {
             self.link = None;
             self.world.breaks.fetch_add(1, SeqCst);
         }
     }
 
-    fn is_confirmed(&mut self) -> bool {
-        let link = self.link.as_mut().unwrap();
-        redis::cmd("WAIT").arg(1).arg(1000).query::<i64>(link).is_ok_and(|replicas| replicas >= 1)
+    /// Asks where the master stands now.
+    fn position(&mut self) -> RedisResult<()> {
+        if let (Some(link), true) = (&mut self.link, self.asks != Asks::Nothing) {
+            let info: String = redis::cmd("INFO").arg("replication").query(link)?;
+            // It may have been relieved since it answered, and then speaks of what its new master writes.
+            if !info.contains("role:master") {
+                return Err((redis::ErrorKind::Client, "no master any more").into());
+            }
+            self.at = Position::read(&info);
+        }
+        Ok(())
+    }
+
+    /// How many replicas have what was done so far.
+    fn replicas(&mut self) -> usize {
+        let (Some(link), Asks::Replicas(number), false) = (&mut self.link, self.asks, self.fresh.is_empty())
+        else {
+            return 0;
+        };
+        redis::cmd("WAIT").arg(number).arg(WAIT_MS).query(link).unwrap_or(0)
     }
 
     fn tell(&mut self, fact: Fact) {
@@ -180,6 +281,9 @@ impl<'a> Worker<'a> {
                 None | Some("READONLY" | "LOADING" | "MASTERDOWN" | "UNBLOCKED") => {
                     Err((Stop::Lost, error.to_string()))
                 }
+                Some(code) if self.world.module_may_go && is_without_module(code, &error.to_string()) => {
+                    Err((Stop::Lost, error.to_string()))
+                }
                 Some(_) => Err((Stop::Refused, error.to_string())),
             },
         }
@@ -188,5 +292,11 @@ impl<'a> Worker<'a> {
 
 /// What a server may answer to anybody.
 fn is_refusal(error: &str) -> bool {
-    error.contains("STALE") || error.contains("TRYAGAIN")
+    // The client library has a name of its own for TRYAGAIN.
+    error.contains("STALE") || error.contains("TryAgain")
+}
+
+/// What a server answers that does not know the commands, also in a transaction and in a script.
+fn is_without_module(code: &str, error: &str) -> bool {
+    code == "EXECABORT" || error.contains("nknown command") || error.contains("Unknown Redis command")
 }

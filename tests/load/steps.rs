@@ -333,7 +333,7 @@ fn consume(w: &mut Worker<'_>) -> Result<(), Stop> {
     let count = w.random.u8(1..20);
     let events: Vec<(i64, String)> = w.ask(&format!("MIROIR.CDC.PEEK {SINK} COUNT {count}"))?;
     let Some((last, _)) = events.last() else { return Ok(()) };
-    let last = last - w.random.i64(0..3);
+    let last = (last - w.random.i64(0..3)).max(0);
     w.world.acknowledged.fetch_max(last, SeqCst);
     w.ask::<i64>(&format!("MIROIR.CDC.ACK {SINK} {last}"))?;
     Ok(())
@@ -363,7 +363,7 @@ fn limits(w: &mut Worker<'_>) -> Result<(), Stop> {
     let [_, left, ..] = w.ask::<[i64; 4]>(&hit)?;
     w.tell(Fact::AtLeast { what: Number::Counter(key.to_owned()), number: LIMIT - left });
     let ip = "miroir:ratelimit:adminlogin:192.0.2.1";
-    let (failures, _): (i64, i64) = w.ask(&format!("MIROIR.LOGIN.FAIL {ip} 1000000 600000 600000"))?;
+    let (failures, _): (i64, i64) = w.ask(&format!("MIROIR.LOGIN.FAIL {ip} 1 600000 600000"))?;
     w.at_least("miroir:ratelimit:adminlogin:backoff:192.0.2.1", "failed_count", failures);
     let other = format!("miroir:ratelimit:adminlogin:198.51.100.{}", w.random.u8(..4));
     w.ask::<Vec<i64>>(&format!("MIROIR.LOGIN.CHECK {other} 5 600000"))?;

@@ -85,11 +85,11 @@ pub fn logged(server: &Server) -> Vec<Vec<String>> {
         .collect();
     files.sort();
     assert!(!files.is_empty());
-    files.iter().flat_map(|path| commands(&std::fs::read(path).unwrap())).collect()
+    files.iter().flat_map(|path| commands(&std::fs::read(path).unwrap())).map(|(_, words)| words).collect()
 }
 
-/// Reads `*2\r\n$3\r\nGET\r\n$1\r\na\r\n …`.
-fn commands(mut file: &[u8]) -> Vec<Vec<String>> {
+/// Reads `*2\r\n$3\r\nGET\r\n$1\r\na\r\n …`: each command, and where it ends.
+pub fn commands(mut file: &[u8]) -> Vec<(usize, Vec<String>)> {
     fn number(file: &mut &[u8], mark: u8) -> usize {
         assert_eq!(file[0], mark, "this append-only file is no list of commands");
         let end = file.iter().position(|byte| *byte == b'\r').unwrap();
@@ -97,6 +97,7 @@ fn commands(mut file: &[u8]) -> Vec<Vec<String>> {
         *file = &file[end + 2..];
         number
     }
+    let length = file.len();
     let mut commands = Vec::new();
     while !file.is_empty() {
         let words = number(&mut file, b'*');
@@ -106,7 +107,7 @@ fn commands(mut file: &[u8]) -> Vec<Vec<String>> {
             command.push(String::from_utf8_lossy(&file[..length]).into_owned());
             file = &file[length + 2..];
         }
-        commands.push(command);
+        commands.push((length - file.len(), command));
     }
     commands
 }

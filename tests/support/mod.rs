@@ -24,6 +24,9 @@ use tempfile::TempDir;
 /// How long a test waits for something that has to happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The file with the settings of a server that keeps them in one.
+const SETTINGS: &str = "settings.conf";
+
 /// The module as it is shipped. `MIROIR_MODULE` names another build of it.
 pub fn module() -> PathBuf {
     built("MIROIR_MODULE", "release")
@@ -90,6 +93,13 @@ impl Server {
         Self::launch(tempfile::tempdir().unwrap(), arguments.iter().map(ToString::to_string).collect())
     }
 
+    /// A server without the module that keeps its settings in a file, as sentinels do.
+    pub fn configured(settings: &str, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(SETTINGS), settings).unwrap();
+        Self::launch(directory, arguments.iter().map(ToString::to_string).collect())
+    }
+
     fn launch(directory: TempDir, arguments: Vec<String>) -> Self {
         // Another process may take the free port before the server does: then try the next one.
         for _ in 0..10 {
@@ -105,7 +115,9 @@ impl Server {
 
     fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
         let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let settings = Some(directory.join(SETTINGS)).filter(|file| file.exists());
         Command::new(binary)
+            .args(settings)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "log"])
             .args(["--enable-debug-command", "yes", "--enable-module-command", "yes"])
             .args(["--repl-diskless-sync-delay", "0", "--dir"])
@@ -182,6 +194,22 @@ impl Server {
     /// Ends the process like a loss of power.
     pub fn kill(&mut self) {
         self.stop();
+    }
+
+    /// Ends the process as an operator does.
+    pub fn shut_down(&mut self) {
+        self.client().ask("SHUTDOWN");
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_alive() {
+            assert!(Instant::now() < deadline, "it does not end; its log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts it again on its data, at the port that others know, with other arguments.
+    pub fn start_again_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.start_again();
     }
 
     /// Starts it again on its data, at the port that others know.
