@@ -19,9 +19,9 @@ pub fn key_changed(context: &Context<'_>, event: &CStr, key: Arg<'_>) {
     follow::key_changed(context, event.to_bytes(), key, &address);
     let handler = match (address.table.name, address.place) {
         (buffers::TABLE, Place::Row(_)) => buffers::list_changed,
-        (buffers::TABLE, Place::Side(_, sink)) => {
+        (buffers::TABLE, Place::Side(segment, sink)) => {
             if !call::is_writing() && !context.follows() {
-                buffers::counters_changed(context, &address.row(sink));
+                buffers::counter_changed(context, event, segment, &address.row(sink));
             }
             return;
         }

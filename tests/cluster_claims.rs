@@ -1,7 +1,8 @@
-//! Jobs, fences, logins and scoped keys in a cluster: while a slot moves, and after a failover.
+//! Jobs, fences, logins, scoped keys and buffers in a cluster: while a slot moves, and when it has moved or has come back.
 
 mod support;
 
+use support::audit::audit;
 use support::cluster::{self, Node};
 
 const SETUP: &[&str] = &[
@@ -86,4 +87,88 @@ fn a_slot_takes_its_claims_and_tenures_along() {
         let answer = from.client.ask(line);
         assert!(answer.starts_with("MOVED "), "{line}: {answer}");
     }
+}
+
+#[test]
+fn nothing_is_begun_anew_where_a_slot_moves_to() {
+    let mut nodes = cluster::masters(2);
+    let (from, to, slot) = set_up(&mut nodes);
+    from.client.run(&[
+        "MIROIR.PUT {m}:canary:c name n index_uid i interval_s 60 query_json {} assertions_json []",
+        "MIROIR.CANARY.RECORD {m}:canary_runs:c 1000 pass 5",
+    ]);
+    cluster::open_slot(from, to, &slot);
+    // The keys that clients name are there, and what is kept beside them is not.
+    let moved = "{m}:ratelimit:adminlogin:ip {m}:search_ui_scoped_key:movies {m}:canary:c {m}:canary:_index";
+    from.order(&format!("MIGRATE 127.0.0.1 {} '' 0 5000 KEYS {moved}", to.server.port()));
+    let before = to.client.ask("DEBUG DIGEST");
+    for line in [
+        "MIROIR.LOGIN.FAIL {m}:ratelimit:adminlogin:ip 1 600000 600000",
+        "MIROIR.LOGIN.CHECK {m}:ratelimit:adminlogin:ip 5 600000",
+        "MIROIR.LOGIN.OK {m}:ratelimit:adminlogin:ip",
+        "MIROIR.SCOPEDKEY.OBSERVE {m}:search_ui_scoped_key:movies pod 2",
+        "MIROIR.DEL {m}:canary:c",
+    ] {
+        let answer = from.client.ask(line);
+        assert!(answer.starts_with("ASK "), "{line}: {answer}");
+        to.order("ASKING");
+        let answer = to.client.ask(line);
+        assert!(answer.starts_with("TRYAGAIN "), "{line}: {answer}");
+        assert_eq!(to.client.ask("DEBUG DIGEST"), before, "{line}");
+    }
+    // The rest finds its place.
+    cluster::move_slot(from, to, &slot, |_, _| ());
+    for (line, expected) in [
+        ("MIROIR.LOGIN.FAIL {m}:ratelimit:adminlogin:ip 1 600000 600000", "[2, 600000]"),
+        ("MIROIR.SCOPEDKEY.READY {m}:search_ui_scoped_key:movies", "[1, []]"),
+        ("MIROIR.DEL {m}:canary:c", "1"),
+        ("EXISTS {m}:canary_runs:c", "0"),
+    ] {
+        assert_eq!(to.client.ask(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_slot_that_comes_back_brings_what_happened_to_it_elsewhere() {
+    let mut nodes = cluster::masters(2);
+    let (from, to, slot) = set_up(&mut nodes);
+    let push =
+        |sink: &str, events: &str| format!("MIROIR.CDC.PUSH {{m}}:cdc:overflow:{sink} BUDGET 100 {events}");
+    let acquire = |scope: &str, pod: &str| format!("MIROIR.LEASE.ACQUIRE {{m}}:lease:{scope} {pod} 600000");
+    for sink in ["untouched", "longer", "shorter", "emptied"] {
+        from.client.succeed(&push(sink, "a b"));
+    }
+    from.client.succeed(&acquire("other", "pod"));
+    cluster::move_slot(from, to, &slot, |_, _| ());
+    to.client.run(&[
+        &push("longer", "c d e"),
+        "MIROIR.CDC.ACK {m}:cdc:overflow:longer 1",
+        "MIROIR.CDC.ACK {m}:cdc:overflow:shorter 1",
+        &push("emptied", "c d e"),
+        "MIROIR.CDC.POP {m}:cdc:overflow:emptied COUNT 9",
+        "MIROIR.LEASE.RELEASE {m}:lease:other pod",
+        &acquire("other", "next"),
+    ]);
+    cluster::move_slot(to, from, &slot, |_, _| ());
+    for (line, expected) in [
+        ("MIROIR.LEASE.GET {m}:lease:leader", "[pod, "),
+        ("MIROIR.TOUCH {m}:session:s FENCE {m}:lease:leader 1", "1"),
+        ("MIROIR.LEASE.RENEW {m}:lease:leader pod 700000 TOKEN 1", "[1, pod, 700000, 1]"),
+        ("MIROIR.LEASE.RENEW {m}:lease:other pod 600000 TOKEN 1", "[0, next, "),
+        ("MIROIR.LEASE.RENEW {m}:lease:other next 600000 TOKEN 2", "[1, next, 600000, 2]"),
+        ("MIROIR.CDC.PEEK {m}:cdc:overflow:untouched COUNT 9", "[[1, a], [2, b]]"),
+        ("MIROIR.CDC.PEEK {m}:cdc:overflow:longer COUNT 9", "[[2, b], [3, c], [4, d], [5, e]]"),
+        ("MIROIR.CDC.PEEK {m}:cdc:overflow:shorter COUNT 9", "[[2, b]]"),
+        ("MIROIR.CDC.PEEK {m}:cdc:overflow:emptied COUNT 9", "[]"),
+        ("MIROIR.JOB.RENEW {m}:jobs:held pod 1 700000", "1"),
+    ] {
+        let answer = from.client.ask(line);
+        assert!(answer.starts_with(expected), "{line}: {answer}");
+    }
+    for (sink, number) in [("untouched", 3), ("longer", 6), ("shorter", 3), ("emptied", 6)] {
+        let answer = from.client.ask(&push(sink, "f"));
+        assert!(answer.ends_with(&format!("last_seq, {number}]")), "{sink}: {answer}");
+    }
+    assert_eq!(audit(&mut from.client, "{m}", "COUNT 1000"), []);
+    assert_eq!(audit(&mut to.client, "{m}", "COUNT 1000"), []);
 }

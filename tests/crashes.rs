@@ -99,7 +99,10 @@ impl Tally {
 
 /// Lets clients work on one store until the server is gone.
 fn with_load(world: &World, port: u16, round: usize, random: &mut Rng, until_gone: impl FnOnce(&mut Rng)) {
-    let find = || redis::Client::open(format!("redis://127.0.0.1:{port}/")).ok()?.get_connection().ok();
+    let find = || {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{port}/")).ok()?;
+        Some(Box::new(client.get_connection().ok()?) as load::Link)
+    };
     std::thread::scope(|scope| {
         let _curtain = Curtain(world);
         for number in 0..CLIENTS {

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use base::Base;
 use fastrand::Rng;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use load::{agreement, wait_until, Asks, Curtain, Worker, World};
+use load::{agreement, wait_until, Asks, Curtain, Link, Worker, World};
 use model::send;
-use redis::{Connection, Value};
+use redis::Value;
 use samples::Samples;
 use store::Store;
 use support::audit::{audit, lasting};
@@ -109,11 +109,7 @@ struct Work {
 
 impl Work {
     /// Lets clients work before, during and after something.
-    fn around<T>(
-        &mut self,
-        find: &(dyn Fn() -> Option<Connection> + Sync),
-        something: impl FnOnce() -> T,
-    ) -> T {
+    fn around<T>(&mut self, find: &(dyn Fn() -> Option<Link> + Sync), something: impl FnOnce() -> T) -> T {
         let world = World::without_module_at_times();
         let result = std::thread::scope(|scope| {
             let _curtain = Curtain(&world);
@@ -181,7 +177,10 @@ fn a_server_that_is_never_restarted_holds_no_more_memory_and_nothing_drifts() {
     const EVENTS: &[Event] = &[Event::Reload, Event::Rewrite, Event::Nothing, Event::Reload, Event::Snapshot];
     let server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]);
     let url = format!("redis://127.0.0.1:{}/", server.port());
-    let find = move || redis::Client::open(url.as_str()).ok()?.get_connection().ok();
+    let find = move || {
+        let connection = redis::Client::open(url.as_str()).ok()?.get_connection().ok()?;
+        Some(Box::new(connection) as Link)
+    };
     let mut client = server.client();
     let (mut base, mut samples, mut work) =
         (Base::fill(&mut client), Samples::of("used_memory"), Work::default());

@@ -103,7 +103,7 @@ fn check(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     arguments.end()?;
 
     let backoff_key = limits::backoff_key(&target.address, target.id);
-    let failures = limits::failures(context, &target.address, &backoff_key)?;
+    let failures = limits::failures(context, &target.address, target.key, &backoff_key)?;
     let (window, counter) = limits::window(context, &target.address, target.key)?;
     let backoff = expiry::remaining(now, failures.next_allowed_at);
     let answer = window.hit(now, limit, window_ms, 1, backoff > 0);
@@ -152,7 +152,7 @@ fn fail(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     }
 
     let key = limits::backoff_key(&target.address, target.id);
-    let failures = limits::failures(context, &target.address, &key)?;
+    let failures = limits::failures(context, &target.address, target.key, &key)?;
     let count = failures.count.saturating_add(1);
     let backoff = Steps { threshold, start_ms, max_ms }.backoff(count);
     limits::fail(context, &key, &Failures { count, next_allowed_at: now + backoff })?;

@@ -120,7 +120,7 @@ fn observe(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     arguments.end()?;
     let now = context.now_ms();
     let end = expiry::deadline(now, life).ok_or_else(|| Failure::too_far("PX", life))?;
-    observations::observe(context, target.address.namespace, (pod, target.id), generation, (now, end))?;
+    observations::observe(context, &target, pod, generation, (now, end))?;
     Ok(Reply::Integer(1))
 }
 

@@ -73,6 +73,8 @@ struct Seen {
     bytes: Option<i64>,
     /// The lifetime counters, if the database holds them and all else that is known here, as far as anyone has seen.
     on_record: Option<Totals>,
+    /// Whether the lifetime counters have come back since, from another node that had their slot.
+    is_back: bool,
 }
 
 static SEEN: Remembered<Seen> = Remembered::new();
@@ -89,14 +91,20 @@ pub fn list_changed(context: &Context<'_>, event: &CStr, list: &[u8]) {
     let length = if events.key_type() == KeyType::List { length_of(&events) } else { 0 };
     SEEN.change(context, list, |seen| {
         seen.span = seen.span.after(change, length, seen.used);
-        seen.used = seen.used.max(seen.span.last_seq());
+        // Of what comes from elsewhere the record beside it may know better numbers; these are nobody's yet.
+        if event.to_bytes() != b"restore" {
+            seen.used = seen.used.max(seen.span.last_seq());
+        }
         seen.bytes = None;
     });
 }
 
 /// Follows a write of somebody else to a counter beside the list of a buffer.
-pub fn counters_changed(context: &Context<'_>, list: &[u8]) {
-    SEEN.change(context, list, |seen| seen.on_record = None);
+pub fn counter_changed(context: &Context<'_>, event: &CStr, segment: &str, list: &[u8]) {
+    SEEN.change(context, list, |seen| {
+        seen.on_record = None;
+        seen.is_back |= segment == STAT && event.to_bytes() == b"restore";
+    });
 }
 
 /// Follows an event of whole databases.
@@ -192,7 +200,8 @@ impl<'a> Buffer<'a> {
             let stat_lasts = stat.expires_at().is_none() && stat.first_field_expires_at().is_none();
             let lasts = stat_lasts && counter_lasts;
             let on_record = (known && !stale && lasts).then_some(totals);
-            SEEN.set(context, list.bytes(), Seen { span, used, bytes: Some(bytes), on_record });
+            let seen = Seen { span, used, bytes: Some(bytes), on_record, is_back: false };
+            SEEN.set(context, list.bytes(), seen);
         }
         drop(stat);
         Ok(Self { span, bytes, recorded_bytes: record.bytes, totals, stale, known, ..buffer })
@@ -398,7 +407,8 @@ impl<'a> Buffer<'a> {
             return Ok(());
         }
         let Self { span, bytes, totals, .. } = *self;
-        let seen = Seen { span, used: span.last_seq(), bytes: Some(bytes), on_record: Some(totals) };
+        let (used, bytes, on_record) = (span.last_seq(), Some(bytes), Some(totals));
+        let seen = Seen { span, used, bytes, on_record, is_back: false };
         SEEN.set(self.context, self.list.bytes(), seen);
         self.on_record = Some((span, totals));
         Ok(())
@@ -452,7 +462,9 @@ impl Record {
 
     /// Where the buffer stands, and its bytes, by what this process has seen of it.
     fn on_master(&self, events: &Key<'_>, seen: Option<Seen>) -> (Span, i64) {
-        let Some(seen) = seen else { return self.at_first_contact(events) };
+        // Who had the slot meanwhile has watched the buffer, and what that one knew is on record.
+        let is_outdated = |seen: &Seen| seen.is_back && self.last_seq >= seen.used;
+        let Some(seen) = seen.filter(|seen| !is_outdated(seen)) else { return self.at_first_contact(events) };
         (seen.span, seen.bytes.unwrap_or_else(|| sizes(events).sum()))
     }
 

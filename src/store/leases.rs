@@ -29,10 +29,13 @@ enum Tenure {
     Ended,
 }
 
-/// Follows what happens to a lease without a command of this module. Only a change of its TTL is no end.
+/// Follows what happens to a lease without a command of this module. A change of its TTL is no end of its tenure.
 pub fn touched(context: &Context<'_>, event: &CStr, key: &[u8]) {
-    if !matches!(event.to_bytes(), b"expire" | b"persist") {
-        TENURES.change(context, key, |tenure| *tenure = Tenure::Ended);
+    match event.to_bytes() {
+        b"expire" | b"persist" => {}
+        // It was on another node that had its slot, and whose tenure it is is on record.
+        b"restore" => TENURES.forget(context, key),
+        _ => TENURES.change(context, key, |tenure| *tenure = Tenure::Ended),
     }
 }
 

@@ -76,11 +76,16 @@ pub fn backoff_key(address: &Address<'_>, id: &str) -> Vec<u8> {
     address.row(&[BACKOFF.as_bytes(), id.as_bytes()].concat())
 }
 
-/// Reads the failures of an address.
+/// Reads the failures of an address, kept beside its `window`.
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value, an error for what is no number from 0, TRYAGAIN for a key on another node.
-pub fn failures(context: &Context<'_>, address: &Address<'_>, key: &[u8]) -> Outcome<Failures> {
+pub fn failures(
+    context: &Context<'_>,
+    address: &Address<'_>,
+    window: Arg<'_>,
+    key: &[u8],
+) -> Outcome<Failures> {
     let backoff = context.peek(key);
     let is_there = backoff.expect(KeyType::Hash)?;
     let read = |field: &str| match backoff.field_named(field.as_bytes()).filter(|_| is_there) {
@@ -88,7 +93,8 @@ pub fn failures(context: &Context<'_>, address: &Address<'_>, key: &[u8]) -> Out
         Some(text) => number(address, field, text.bytes()),
     };
     let failures = Failures { count: read(FAILURES)?, next_allowed_at: read(ALLOWED_AT)? };
-    context.reach([key])?;
+    // With the window: of a single key a node to which the slot moves would say that it is simply not there.
+    context.reach([window.bytes(), key])?;
     Ok(failures)
 }
 

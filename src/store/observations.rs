@@ -4,6 +4,7 @@ use crate::errors::{Failure, Outcome};
 use crate::keyspace;
 use crate::schema::value::integer;
 use crate::server::{Context, KeyType, Words};
+use crate::store::Target;
 
 const TABLE: &str = "search_ui_scoped_key_observed";
 const GENERATION: &str = "generation";
@@ -14,24 +15,25 @@ fn key(namespace: &[u8], pod: &[u8], index_uid: &str) -> Vec<u8> {
     keyspace::key(namespace, segment, &[pod, b":", index_uid.as_bytes()].concat())
 }
 
-/// Puts on record until `end`, in ms, that a pod has seen a generation of an index's key, at `now`.
+/// Puts on record until `end`, in ms, that a pod has seen a generation of a scoped key, at `now`.
 ///
 /// # Errors
 /// WRONGTYPE for a foreign value, TRYAGAIN for a key on another node.
 pub fn observe(
     context: &Context<'_>,
-    namespace: &[u8],
-    (pod, index_uid): (&str, &str),
+    target: &Target<'_>,
+    pod: &str,
     generation: i64,
     (now, end): (i64, i64),
 ) -> Outcome<()> {
-    let key = key(namespace, pod.as_bytes(), index_uid);
+    let key = key(target.address.namespace, pod.as_bytes(), target.id);
     context.peek(&key).expect(KeyType::Hash)?;
-    context.reach([&key])?;
+    // With the scoped key: of a single key a node to which the slot moves would say that it is simply not there.
+    context.reach([target.key.bytes(), &key])?;
     let mut words = Words::with_capacity(7);
     words.bytes(&key).bytes(GENERATION.as_bytes()).number(generation);
     // Where both names hold colons, the key alone does not tell one pair from another.
-    words.bytes(INDEX.as_bytes()).bytes(index_uid.as_bytes());
+    words.bytes(INDEX.as_bytes()).bytes(target.id.as_bytes());
     words.bytes(b"observed_at").number(now);
     context.write(c"HSET", &words)?;
     context.expire_named_at(&key, end)

@@ -124,7 +124,7 @@ pub fn check_deletable(context: &Context<'_>, address: &Address<'_>, id: &[u8]) 
     context.peek(&address.row(id)).expect(KeyType::Hash)?;
     if let Some(companion) = companion_key(address, id) {
         context.peek(&companion).expect(KeyType::SortedSet)?;
-        context.reach([companion])?;
+        context.reach([address.row(id), companion])?;
     }
     Sets::of(address, id).check(context, &address.row(id))
 }

@@ -10,6 +10,7 @@ use redis::Value;
 
 use super::model::{self, audit, bytes, difference, error_code, items, send, show, Sweep, Words};
 use super::operations::{self, Operations, DATABASES, NAMESPACES};
+pub use super::support::variable;
 use super::support::{Client, Server, PATIENCE};
 
 /// How many operations a test does.
@@ -20,10 +21,6 @@ const SEGMENT: usize = 5_000;
 const SEGMENTS: usize = 4;
 /// How many of the last commands are kept, to be told when something is wrong.
 const REMEMBERED: usize = 30_000;
-
-pub fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
 
 /// What every database holds.
 pub type Truth = Vec<Sweep>;

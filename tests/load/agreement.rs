@@ -10,11 +10,16 @@ use super::steps::SMALL_BUDGET;
 /// What does not agree: rows with their index sets, counters with what they count, the module with the keys, two rows
 /// that were written as one. Nobody else may write meanwhile.
 pub fn faults(client: &mut Client) -> Vec<String> {
-    // Everything with a short life ends before anybody compares.
-    client.ask("SET clock x PX 60");
-    client.wait_for("EXISTS clock", |answer| answer == "0");
+    faults_of(client, "miroir")
+}
+
+/// The same of another namespace. The index sets of all namespaces on this server are looked at.
+pub fn faults_of(client: &mut Client, namespace: &'static str) -> Vec<String> {
+    // Everything with a short life ends before anybody compares. In a cluster the key has to be on this node.
+    client.ask(&format!("SET {namespace}:clock x PX 60"));
+    client.wait_for(&format!("EXISTS {namespace}:clock"), |answer| answer == "0");
     let deadline = Instant::now() + PATIENCE;
-    let sweep = loop {
+    let mut sweep = loop {
         // The entries of rows that clients without the module wrote follow by themselves.
         let sweep = Sweep::read(client);
         if sweep.index_faults().is_empty() || Instant::now() > deadline {
@@ -24,13 +29,14 @@ pub fn faults(client: &mut Client) -> Vec<String> {
     };
     let mut faults = sweep.index_faults();
     faults.extend(sweep.miscounted.iter().map(|key| format!("{} is not the sum of its events", show(key))));
+    sweep.entries.retain(|entry| entry.namespace == namespace.as_bytes());
     faults.extend(pairs(&sweep));
     faults.extend(jobs(&sweep));
-    faults.extend(numbers(client, "kafka", i64::MAX));
-    faults.extend(numbers(client, "small", SMALL_BUDGET));
-    faults.extend(check(client, &["miroir"], &mut fastrand::Rng::new()).1);
+    faults.extend(numbers(client, namespace, "kafka", i64::MAX));
+    faults.extend(numbers(client, namespace, "small", SMALL_BUDGET));
+    faults.extend(check(client, &[namespace], &mut fastrand::Rng::new()).1);
     faults.extend(
-        audit(client, "miroir").into_iter().map(|(kind, key)| format!("AUDIT: {kind} {}", show(&key))),
+        audit(client, namespace).into_iter().map(|(kind, key)| format!("AUDIT: {kind} {}", show(&key))),
     );
     faults.truncate(8);
     faults
@@ -67,8 +73,9 @@ fn jobs(sweep: &Sweep) -> Vec<String> {
 }
 
 /// The counters of a buffer, by its list.
-fn numbers(client: &mut Client, sink: &str, budget: i64) -> Vec<String> {
-    let (list, stat) = (format!("miroir:cdc:overflow:{sink}"), format!("miroir:cdc:overflow_stat:{sink}"));
+fn numbers(client: &mut Client, namespace: &str, sink: &str, budget: i64) -> Vec<String> {
+    let key = |segment| format!("{namespace}:cdc:{segment}:{sink}");
+    let (list, stat) = (key("overflow"), key("overflow_stat"));
     let answers =
         send(client, &[words!["LRANGE", list, "0", "-1"], words!["HMGET", stat, "first_seq", "last_seq"]]);
     let held: Vec<_> = items(&answers[0]).iter().map(bytes).collect();

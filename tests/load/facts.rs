@@ -60,6 +60,25 @@ impl Fact {
         Self::Row { key: key.to_owned(), fields: fields.collect() }
     }
 
+    /// The same with other names of the keys, also of those in what was given.
+    pub fn with_keys(self, rename: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Row { key, fields } => Self::Row { key: rename(&key), fields },
+            Self::Gone { key } => Self::Gone { key: rename(&key) },
+            Self::AtLeast { what, number } => {
+                let what = match what {
+                    Number::Field(key, field) => Number::Field(rename(&key), field),
+                    Number::Counter(key) => Number::Counter(rename(&key)),
+                    Number::Score(key, member) => Number::Score(rename(&key), member),
+                };
+                Self::AtLeast { what, number }
+            }
+            Self::Run { key, ran_at } => Self::Run { key: rename(&key), ran_at },
+            Self::Event { key, number, event } => Self::Event { key: rename(&key), number, event },
+            Self::Given { what, to } => Self::Given { what: rename(&what), to },
+        }
+    }
+
     /// The key that it is about.
     pub fn key(&self) -> Option<&str> {
         match self {

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use redis::{Connection, FromRedisValue, RedisResult};
+use redis::{ConnectionLike, FromRedisValue, RedisResult};
 
 use super::support::figure;
 use facts::Fact;
@@ -26,6 +26,8 @@ const WAIT_MS: usize = 500;
 /// What all clients have in common.
 #[derive(Default)]
 pub struct World {
+    /// Where the keys are that the steps call `miroir:…`, if it is another namespace.
+    namespace: Option<&'static str>,
     told: Mutex<Vec<Told>>,
     /// Up to which number the consumer may have acknowledged events.
     acknowledged: AtomicI64,
@@ -88,13 +90,37 @@ impl Position {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
     Nothing,
+    /// Whether a replica has it.
+    Confirmation,
     /// Up to where the master has written.
     Position,
     /// And whether so many replicas have it.
     Replicas(usize),
 }
 
+impl Told {
+    /// Whether a replica had it.
+    pub fn is_confirmed(&self) -> bool {
+        self.replicas > 0
+    }
+}
+
 impl World {
+    /// In another namespace than `miroir`, with clients that leave others some time.
+    pub fn of(namespace: &'static str, rest: Duration) -> Self {
+        let rest = AtomicU64::new(u64::try_from(rest.as_millis()).unwrap());
+        Self { namespace: Some(namespace), rest, ..Self::default() }
+    }
+
+    pub fn namespace(&self) -> &'static str {
+        self.namespace.unwrap_or("miroir")
+    }
+
+    /// What a step says, in the namespace of this world.
+    fn spell(&self, text: &str) -> String {
+        self.namespace.map_or_else(|| text.to_owned(), |name| text.replace("miroir:", &format!("{name}:")))
+    }
+
     /// One in which this is known from before.
     pub fn after(told: Vec<Told>, acknowledged: i64) -> Self {
         Self { told: Mutex::new(told), acknowledged: AtomicI64::new(acknowledged), ..Self::default() }
@@ -137,6 +163,11 @@ impl World {
         self.over.store(true, SeqCst);
     }
 
+    /// Lets others work after those that have come to their end.
+    pub fn begin_again(&self) {
+        self.over.store(false, SeqCst);
+    }
+
     pub fn is_over(&self) -> bool {
         self.over.load(SeqCst)
     }
@@ -150,6 +181,9 @@ pub enum Stop {
     Refused,
 }
 
+/// A connection, of whatever kind.
+pub type Link = Box<dyn ConnectionLike + Send>;
+
 /// Whoever works on the store.
 pub struct Worker<'a> {
     world: &'a World,
@@ -159,8 +193,8 @@ pub struct Worker<'a> {
     /// The one who reads the events, as only one may.
     is_consumer: bool,
     asks: Asks,
-    find: &'a (dyn Fn() -> Option<Connection> + Sync),
-    link: Option<Connection>,
+    find: &'a (dyn Fn() -> Option<Link> + Sync),
+    link: Option<Link>,
     at: Position,
     serial: usize,
     /// What it was told in this step.
@@ -175,7 +209,7 @@ impl<'a> Worker<'a> {
         round: usize,
         random: Rng,
         asks: Asks,
-        find: &'a (dyn Fn() -> Option<Connection> + Sync),
+        find: &'a (dyn Fn() -> Option<Link> + Sync),
     ) -> Self {
         let name = format!("{round}-{number}");
         let is_consumer = number == 0;
@@ -230,8 +264,8 @@ impl<'a> Worker<'a> {
 
     /// Asks where the master stands now.
     fn position(&mut self) -> RedisResult<()> {
-        if let (Some(link), true) = (&mut self.link, self.asks != Asks::Nothing) {
-            let info: String = redis::cmd("INFO").arg("replication").query(link)?;
+        if let (Some(link), Asks::Position | Asks::Replicas(_)) = (&mut self.link, self.asks) {
+            let info: String = redis::cmd("INFO").arg("replication").query(&mut **link)?;
             // It may have been relieved since it answered, and then speaks of what its new master writes.
             if !info.contains("role:master") {
                 return Err((redis::ErrorKind::Client, "no master any more").into());
@@ -243,19 +277,26 @@ impl<'a> Worker<'a> {
 
     /// How many replicas have what was done so far.
     fn replicas(&mut self) -> usize {
-        let (Some(link), Asks::Replicas(number), false) = (&mut self.link, self.asks, self.fresh.is_empty())
-        else {
-            return 0;
+        let number = match self.asks {
+            Asks::Nothing | Asks::Position => return 0,
+            Asks::Confirmation => 1,
+            Asks::Replicas(number) => number,
         };
-        redis::cmd("WAIT").arg(number).arg(WAIT_MS).query(link).unwrap_or(0)
+        match &mut self.link {
+            Some(link) if !self.fresh.is_empty() => {
+                redis::cmd("WAIT").arg(number).arg(WAIT_MS).query(&mut **link).unwrap_or(0)
+            }
+            _ => 0,
+        }
     }
 
     fn tell(&mut self, fact: Fact) {
-        self.fresh.push(fact);
+        self.fresh.push(fact.with_keys(|key| self.world.spell(key)));
     }
 
     /// Sends a line, its words between single spaces.
     fn ask<T: FromRedisValue>(&mut self, line: &str) -> Result<T, Stop> {
+        let line = self.world.spell(line);
         let mut words = line.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
         words.for_each(|word| {
@@ -268,23 +309,27 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn sent<T>(&mut self, send: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T, (Stop, String)> {
+    fn sent<T>(
+        &mut self,
+        send: impl FnOnce(&mut dyn ConnectionLike) -> RedisResult<T>,
+    ) -> Result<T, (Stop, String)> {
         let Some(link) = self.link.as_mut() else { return Err((Stop::Lost, String::new())) };
         self.world.sent.fetch_add(1, SeqCst);
-        match send(link) {
+        match send(&mut **link) {
             Ok(answer) => {
                 self.world.answered.fetch_add(1, SeqCst);
                 Ok(answer)
             }
             Err(error) => match error.code() {
-                // The connection broke, or the server is no master.
-                None | Some("READONLY" | "LOADING" | "MASTERDOWN" | "UNBLOCKED") => {
+                // The connection broke, or the server is no master, or not that of these keys.
+                None
+                | Some("READONLY" | "LOADING" | "MASTERDOWN" | "UNBLOCKED" | "CLUSTERDOWN" | "MOVED") => {
                     Err((Stop::Lost, error.to_string()))
                 }
                 Some(code) if self.world.module_may_go && is_without_module(code, &error.to_string()) => {
                     Err((Stop::Lost, error.to_string()))
                 }
-                Some(_) => Err((Stop::Refused, error.to_string())),
+                Some(code) => Err((Stop::Refused, format!("{code} {error}"))),
             },
         }
     }
@@ -292,8 +337,7 @@ impl<'a> Worker<'a> {
 
 /// What a server may answer to anybody.
 fn is_refusal(error: &str) -> bool {
-    // The client library has a name of its own for TRYAGAIN.
-    error.contains("STALE") || error.contains("TryAgain")
+    ["STALE ", "TRYAGAIN ", "ASK "].iter().any(|code| error.starts_with(code))
 }
 
 /// What a server answers that does not know the commands, also in a transaction and in a script.

@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use redis::sentinel::{SentinelClient, SentinelServerType};
-use redis::Connection;
 
 use super::support::{module, replicate, Client, Server, PATIENCE};
 
@@ -73,7 +72,7 @@ impl Store {
     }
 
     /// Makes connections to the master, as clients find it: they ask the sentinels, and the node whether it agrees.
-    pub fn finder(&self) -> impl Fn() -> Option<Connection> + Sync + use<> {
+    pub fn finder(&self) -> impl Fn() -> Option<Link> + Sync + use<> {
         let urls: Vec<_> =
             self.sentinels.iter().map(|one| format!("redis://127.0.0.1:{}/", one.port())).collect();
         move || {
@@ -82,7 +81,7 @@ impl Store {
                     .ok()?;
             let connection = client.get_connection().ok()?;
             connection.set_read_timeout(Some(PATIENCE)).ok()?;
-            Some(connection)
+            Some(Box::new(connection) as Link)
         }
     }
 

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cluster;
 pub mod doctor;
 pub mod effects;
+pub mod guided;
 pub mod workload;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,11 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue, RedisError, Value};
 use tempfile::TempDir;
+
+/// A number that whoever runs the tests has set.
+pub fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
 
 /// How long a test waits for something that has to happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
