@@ -178,6 +178,17 @@ impl Address<'_> {
         key(self.namespace, self.table.segment, id)
     }
 
+    /// Whether the server may evict this key when memory runs short. Indexes and counters always stay, but what follows them
+    /// without being one goes the way of its table.
+    #[must_use]
+    pub fn is_evictable(&self) -> bool {
+        match self.place {
+            Place::Row(_) | Place::Table => self.table.evictable,
+            Place::Reserved(_) => self.table.evictable && self.table.index == Index::None,
+            Place::Side(..) => false,
+        }
+    }
+
     /// The key of the set that lists the row of this id; None for a table without an index.
     #[must_use]
     pub fn index_of(&self, id: &[u8]) -> Option<Vec<u8>> {
@@ -248,6 +259,28 @@ mod tests {
         assert!(check_id(cursors, b":movies").is_err());
         assert!(check_id(cursors, b"kafka:").is_err());
         assert!(check_id(cursors, b"a:b:movies").is_ok());
+    }
+
+    #[test]
+    fn what_may_be_evicted() {
+        for key in ["m:tasks:1", "m:session:a", "m:idemp:k", "m:admin_session:s", "m:session:_odd"] {
+            assert!(locate(key.as_bytes()).unwrap().is_evictable(), "{key}");
+        }
+        for key in [
+            "m:tasks:_index",
+            "m:jobs:_queued",
+            "m:jobs:1",
+            "m:lease:l",
+            "m:lease:_tokens",
+            "m:lease:_holders",
+            "m:cdc_cursor:_index:kafka",
+            "m:cdc:overflow:kafka",
+            "m:cdc:overflow_bytes:kafka",
+            "m:cdc:overflow_stat:kafka",
+            "m:live_pods",
+        ] {
+            assert!(!locate(key.as_bytes()).unwrap().is_evictable(), "{key}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
                 watch::cron,
                 commands::info::info,
             )?;
-            catalog::rebuild::begin(&context);
+            watch::begin(&context);
             Some(())
         })
         .map_or_else(
@@ -74,10 +74,11 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 #[allow(non_snake_case, reason = "the server looks for this name")]
 pub unsafe extern "C" fn RedisModule_OnUnload(context: *mut raw::RedisModuleCtx) -> c_int {
     // SAFETY: by the caller's promise.
-    if !unsafe { load::may_stop(context, commands::all()) } {
+    let Some(context) = (unsafe { load::context(context) }) else { return raw::REDISMODULE_ERR as c_int };
+    if !load::may_stop(&context, commands::all()) {
         return raw::REDISMODULE_ERR as c_int;
     }
-    watch::end();
+    watch::end(&context);
     load::stop();
     raw::REDISMODULE_OK as c_int
 }

@@ -7,4 +7,6 @@ pub mod doctor;
 pub mod memory;
 pub mod observe;
 pub mod plan;
+pub mod protection;
+pub mod samples;
 pub mod vigil;

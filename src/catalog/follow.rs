@@ -352,7 +352,7 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
                 rebuild::begin(context);
             }
         }
-        DatabaseEvent::RoleChanged => {}
+        DatabaseEvent::RoleChanged | DatabaseEvent::SettingsChanged => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::FAMILIES;
-use crate::care::{alert, audit};
+use crate::care::{alert, audit, protection, samples};
 use crate::catalog::check::COUNTERS;
 use crate::catalog::table::Totals;
 use crate::catalog::{self, follow, rebuild};
@@ -80,6 +80,11 @@ fn memory(info: &mut Info) {
     info.number("memory_warning", MEMORY_WARNING.get());
     info.number("memory_critical", MEMORY_CRITICAL.get());
     info.text("memory_alert", alert::level(used, MEMORY_WARNING.get(), MEMORY_CRITICAL.get()).name());
+    info.text("memory_protection", protection::state());
+    info.number("memory_protection_rounds", protection::rounds());
+    info.number("memory_protected_keys", samples::protected());
+    info.number("memory_samples_raised", u64::from(samples::are_raised()));
+    info.number("memory_evicted_protected", protection::lost());
 }
 
 /// Calls and errors of each family, summed up from the server's own statistics: CONFIG RESETSTAT begins them anew.

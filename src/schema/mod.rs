@@ -47,6 +47,8 @@ pub struct Table {
     pub sides: &'static [&'static str],
     /// Whether operations touch a second key, so that a cluster needs a hash tag in the namespace.
     pub tagged: bool,
+    /// Whether the server may evict its rows when memory runs short: they can be made anew, or are missed by nobody for long.
+    pub evictable: bool,
     /// The commands that work on it, for the error that sends a client there.
     pub family: &'static str,
 }

@@ -40,6 +40,7 @@ const PLAIN: Table = Table {
     companion: None,
     sides: &[],
     tagged: true,
+    evictable: false,
     family: ROW_FAMILY,
 };
 
@@ -90,6 +91,7 @@ pub static TABLES: &[Table] = &[
         guards: &[Guard::TaskStatus("status")],
         state: Some("status"),
         prune: Some(Prune { terminal: &["succeeded", "failed", "canceled"], times: &["created_at"] }),
+        evictable: true,
         ..PLAIN
     },
     Table {
@@ -137,6 +139,7 @@ pub static TABLES: &[Table] = &[
         life_ms: Some(SESSION_LIFE_MS),
         filters: &["pinned_group"],
         tagged: false,
+        evictable: true,
         ..PLAIN
     },
     Table {
@@ -151,6 +154,7 @@ pub static TABLES: &[Table] = &[
         ],
         life_ms: Some(IDEMPOTENCY_LIFE_MS),
         tagged: false,
+        evictable: true,
         ..PLAIN
     },
     Table {
@@ -291,6 +295,7 @@ pub static TABLES: &[Table] = &[
         filters: &["revoked"],
         guards: &[Guard::Latch("revoked")],
         tagged: false,
+        evictable: true,
         ..PLAIN
     },
     Table {
@@ -300,6 +305,7 @@ pub static TABLES: &[Table] = &[
         shape: Shape::String,
         tagged: false,
         family: "MIROIR.RATELIMIT.*",
+        evictable: true,
         ..PLAIN
     },
     Table {
@@ -308,6 +314,7 @@ pub static TABLES: &[Table] = &[
         lapse_ms: Some(MINUTE_MS),
         shape: Shape::StringOrHash,
         family: "MIROIR.LOGIN.*",
+        evictable: true,
         ..PLAIN
     },
     Table {
@@ -338,6 +345,7 @@ pub static TABLES: &[Table] = &[
         lapse_ms: Some(MINUTE_MS),
         shape: Shape::Hash,
         family: "MIROIR.SCOPEDKEY.*",
+        evictable: true,
         ..PLAIN
     },
     Table {
@@ -424,6 +432,24 @@ mod tests {
                 "search_ui_scoped_key",
                 "search_ui_scoped_key_observed",
                 "live_pods",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_can_be_made_anew_may_be_evicted() {
+        let evictable: Vec<_> =
+            TABLES.iter().filter(|table| table.evictable).map(|table| table.name).collect();
+        assert_eq!(
+            evictable,
+            [
+                "tasks",
+                "sessions",
+                "idempotency_cache",
+                "admin_sessions",
+                "ratelimit_searchui",
+                "ratelimit_adminlogin",
+                "search_ui_scoped_key_observed",
             ]
         );
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::raw::{c_char, c_int, c_longlong, c_uint, c_void};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use redis_module::raw;
 
@@ -32,6 +32,25 @@ impl Setting {
     }
 }
 
+/// A setting that is yes or no.
+pub struct Switch {
+    name: &'static CStr,
+    default: bool,
+    value: AtomicBool,
+}
+
+impl Switch {
+    const fn new(name: &'static CStr, default: bool) -> Self {
+        Self { name, default, value: AtomicBool::new(default) }
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
 /// The bytes that one field of a row may hold at most: by the contract 1 MiB, and never more than the server's own
 /// limit for a string, `proto-max-bulk-len`.
 pub static MAX_FIELD_BYTES: Setting = Setting::new(c"max-field-bytes", 1 << 20, 1, 512 << 20, true);
@@ -45,6 +64,9 @@ pub static MEMORY_CRITICAL: Setting =
 pub static AUDIT_BUDGET: Setting = Setting::new(c"audit-budget-us", 500, 0, 5_000, false);
 /// For how many seconds something has to last before MIROIR.DOCTOR speaks of it, and over how many it counts at least.
 pub static DOCTOR_WINDOW: Setting = Setting::new(c"doctor-window-seconds", 300, 1, 86_400, false);
+
+/// Whether keys that must not be lost are kept from being evicted.
+pub static PROTECT_FROM_EVICTION: Switch = Switch::new(c"protect-from-eviction", true);
 
 static SETTINGS: &[&Setting] =
     &[&MAX_FIELD_BYTES, &MEMORY_WARNING, &MEMORY_CRITICAL, &AUDIT_BUDGET, &DOCTOR_WINDOW];
@@ -63,6 +85,7 @@ pub fn register(context: &Context<'_>) -> Outcome<()> {
     for setting in SETTINGS {
         register_one(context, setting)?;
     }
+    register_switch(context, &PROTECT_FROM_EVICTION)?;
     // SAFETY: a read of a function pointer; present wherever settings can be registered.
     let load = unsafe { raw::RedisModule_LoadConfigs };
     let load = load.ok_or_else(|| Failure::internal("no module configuration"))?;
@@ -94,11 +117,34 @@ fn register_one(context: &Context<'_>, setting: &'static Setting) -> Outcome<()>
             (&raw const *setting).cast_mut().cast::<c_void>(),
         )
     };
-    if status != raw::REDISMODULE_OK as c_int {
-        let name = setting.name.to_string_lossy();
-        return Err(Failure::internal(format_args!("the server refused the setting {name}")));
+    expect_registered(status, setting.name)
+}
+
+fn register_switch(context: &Context<'_>, switch: &'static Switch) -> Outcome<()> {
+    // SAFETY: a read of a function pointer; Redis 7.0 and later have it.
+    let boolean = unsafe { raw::RedisModule_RegisterBoolConfig };
+    let boolean = boolean.ok_or_else(|| Failure::internal("no module configuration"))?;
+    // SAFETY: called while the module loads; name and callbacks live as long as the library.
+    let status = unsafe {
+        boolean(
+            context.as_ptr(),
+            switch.name.as_ptr(),
+            c_int::from(switch.default),
+            raw::REDISMODULE_CONFIG_DEFAULT as c_uint,
+            Some(get_switch),
+            Some(set_switch),
+            None,
+            (&raw const *switch).cast_mut().cast::<c_void>(),
+        )
+    };
+    expect_registered(status, switch.name)
+}
+
+fn expect_registered(status: c_int, name: &CStr) -> Outcome<()> {
+    if status == raw::REDISMODULE_OK as c_int {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::internal(format_args!("the server refused the setting {}", name.to_string_lossy())))
 }
 
 extern "C" fn get_number(_name: *const c_char, setting: *mut c_void) -> c_longlong {
@@ -115,6 +161,24 @@ extern "C" fn set_number(
     // SAFETY: `register_one` passes the address of a static Setting.
     if let Some(setting) = unsafe { setting.cast::<Setting>().as_ref() } {
         setting.value.store(value, Ordering::Relaxed);
+    }
+    raw::REDISMODULE_OK as c_int
+}
+
+extern "C" fn get_switch(_name: *const c_char, switch: *mut c_void) -> c_int {
+    // SAFETY: `register_switch` passes the address of a static Switch.
+    unsafe { switch.cast::<Switch>().as_ref() }.map_or(0, |switch| c_int::from(switch.get()))
+}
+
+extern "C" fn set_switch(
+    _name: *const c_char,
+    value: c_int,
+    switch: *mut c_void,
+    _error: *mut *mut raw::RedisModuleString,
+) -> c_int {
+    // SAFETY: `register_switch` passes the address of a static Switch.
+    if let Some(switch) = unsafe { switch.cast::<Switch>().as_ref() } {
+        switch.value.store(value != 0, Ordering::Relaxed);
     }
     raw::REDISMODULE_OK as c_int
 }

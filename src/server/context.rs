@@ -56,7 +56,7 @@ impl Context<'_> {
         clock::now_ms()
     }
 
-    fn has_flag(&self, flag: u32) -> bool {
+    pub(super) fn has_flag(&self, flag: u32) -> bool {
         // SAFETY: a read of a function pointer that the server's init has set.
         let Some(flags) = (unsafe { raw::RedisModule_GetContextFlags }) else { return false };
         // SAFETY: the context is live.
@@ -114,6 +114,12 @@ impl Context<'_> {
     #[must_use]
     pub fn follows(&self) -> bool {
         self.has_flag(raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_LOADING)
+    }
+
+    /// Whether the server loads its data.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.has_flag(raw::REDISMODULE_CTX_FLAGS_LOADING)
     }
 
     /// From here on native commands that write need what the client itself would need to run them. For commands that

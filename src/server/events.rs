@@ -9,7 +9,7 @@ use super::entry::guard;
 use super::{Arg, Context};
 use crate::errors::{Failure, Outcome};
 
-/// Something that happened to whole databases, for which the server fires no events of single keys.
+/// Something that happened to whole databases, or to the server, for which it fires no events of single keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseEvent {
     /// A database, or all of them, was emptied.
@@ -29,6 +29,8 @@ pub enum DatabaseEvent {
     },
     /// The server became a master or a replica.
     RoleChanged,
+    /// Someone changed settings of the server, perhaps those of a module.
+    SettingsChanged,
 }
 
 /// Calls `handler` with the name of the event and of the key after each change of a key whose name passes `wanted`,
@@ -113,6 +115,7 @@ where
         raw::REDISMODULE_EVENT_LOADING,
         raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD,
         raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+        raw::REDISMODULE_EVENT_CONFIG,
     ] {
         // SAFETY: called while the module loads; the callback is a function of this library.
         let status = unsafe {
@@ -171,6 +174,7 @@ unsafe fn understand(id: u64, subevent: u64, data: *mut c_void) -> Option<Databa
             _ => DatabaseEvent::LoadBesideEnds { replaced: false },
         }),
         raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED => Some(DatabaseEvent::RoleChanged),
+        raw::REDISMODULE_EVENT_CONFIG => Some(DatabaseEvent::SettingsChanged),
         _ => None,
     }
 }

@@ -121,12 +121,18 @@ impl Context<'_> {
     /// whose time is up is deleted on a master, with the event that belongs to it, and not there on a replica.
     #[must_use]
     pub fn inspect(&self, name: &[u8]) -> Key<'_> {
+        let Some(name) = Text::new(name) else { return Key { pointer: None, lifetime: PhantomData } };
+        self.inspect_at(name.as_arg())
+    }
+
+    /// The same by a string of the server.
+    #[must_use]
+    pub fn inspect_at(&self, name: Arg<'_>) -> Key<'_> {
         // Flags that a server does not know are ignored.
         const MODE: u32 = raw::REDISMODULE_READ
             | raw::REDISMODULE_OPEN_KEY_NOTOUCH
             | raw::REDISMODULE_OPEN_KEY_NOSTATS
             | raw::REDISMODULE_OPEN_KEY_NONOTIFY;
-        let Some(name) = Text::new(name) else { return Key { pointer: None, lifetime: PhantomData } };
         self.open_string(name.as_ptr(), MODE as i32)
     }
 

@@ -126,21 +126,23 @@ fn check_commands(context: &Context<'_>) -> Outcome<()> {
     Ok(())
 }
 
-/// Whether the server survives it when the module goes. Redis 7.2 and later and Valkey apply the rules of all users anew
-/// once the commands are gone, and crash at a rule that names one of them. If it does not, the log says what to do.
+/// The context that the server loads or unloads the module with.
 ///
 /// # Safety
-/// `context` is the one that the server unloads this module with.
-pub unsafe fn may_stop(
-    context: *mut raw::RedisModuleCtx,
-    mut commands: impl Iterator<Item = &'static Command>,
-) -> bool {
+/// `pointer` is that context, and the call is on the main thread.
+#[must_use]
+pub unsafe fn context<'a>(pointer: *mut raw::RedisModuleCtx) -> Option<Context<'a>> {
+    // SAFETY: by the caller's promise.
+    unsafe { Context::from_ptr(pointer) }
+}
+
+/// Whether the server survives it when the module goes. Redis 7.2 and later and Valkey apply the rules of all users anew
+/// once the commands are gone, and crash at a rule that names one of them. If it does not, the log says what to do.
+pub fn may_stop(context: &Context<'_>, mut commands: impl Iterator<Item = &'static Command>) -> bool {
     // SAFETY: a read of a function pointer; the servers that apply the rules anew are those that have it.
     if unsafe { raw::RedisModule_SetCommandACLCategories }.is_none() {
         return true;
     }
-    // SAFETY: by the caller's promise, on the main thread.
-    let Some(context) = (unsafe { Context::from_ptr(context) }) else { return true };
     let mut words = Words::with_capacity(1);
     words.bytes(b"LIST");
     // Where the command has another name nobody can tell; the server then does as it was told.

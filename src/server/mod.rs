@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod entry;
 pub mod events;
+pub mod eviction;
 pub mod info;
 pub mod key;
 pub mod load;

@@ -76,7 +76,8 @@ impl<V: Copy> Remembered<V> {
             | DatabaseEvent::RoleChanged => entries.clear(),
             DatabaseEvent::LoadEnds
             | DatabaseEvent::LoadBesideBegins
-            | DatabaseEvent::LoadBesideEnds { replaced: false } => {}
+            | DatabaseEvent::LoadBesideEnds { replaced: false }
+            | DatabaseEvent::SettingsChanged => {}
             DatabaseEvent::Swapped(first, second) => {
                 let (of_first, of_second) = (entries.remove(&first), entries.remove(&second));
                 entries.extend(of_second.map(|keys| (first, keys)));

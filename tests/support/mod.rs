@@ -343,27 +343,36 @@ impl Client {
     /// Everything in the selected database, in a form that can be compared and printed.
     pub fn dump(&mut self) -> BTreeMap<String, String> {
         let Value::Array(keys) = self.raw(&["KEYS", "*"]).unwrap() else { panic!("KEYS") };
-        keys.iter()
-            .map(|key| {
-                let Value::BulkString(key) = key else { panic!("KEYS") };
-                let kind = self.call(&[b"TYPE", &key[..]]);
-                let mut content = match kind.as_str() {
-                    "hash" => self.items(&[b"HGETALL", key], 2),
-                    "set" => self.items(&[b"SMEMBERS", key], 1),
-                    "zset" => self.items(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], 2),
-                    "list" => self.items(&[b"LRANGE", key, b"0", b"-1"], 1),
-                    _ => vec![self.call(&[b"GET", &key[..]])],
-                };
-                if kind != "list" {
-                    content.sort();
-                }
-                let end = self.call(&[b"PEXPIRETIME", &key[..]]);
-                (
-                    String::from_utf8_lossy(key).into_owned(),
-                    format!("{kind} until {end}: {}", content.join(" | ")),
-                )
-            })
-            .collect()
+        let bytes = |key| match key {
+            Value::BulkString(key) => key,
+            other => panic!("KEYS: {other:?}"),
+        };
+        self.dump_of(keys.into_iter().map(bytes))
+    }
+
+    /// The same of some keys. One that is not there is of the kind none.
+    pub fn dump_of(&mut self, keys: impl Iterator<Item = Vec<u8>>) -> BTreeMap<String, String> {
+        keys.map(|key| {
+            let key = &key;
+            let kind = self.call(&[b"TYPE", &key[..]]);
+            let mut content = match kind.as_str() {
+                "hash" => self.items(&[b"HGETALL", key], 2),
+                "set" => self.items(&[b"SMEMBERS", key], 1),
+                "zset" => self.items(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], 2),
+                "list" => self.items(&[b"LRANGE", key, b"0", b"-1"], 1),
+                "none" => Vec::new(),
+                _ => vec![self.call(&[b"GET", &key[..]])],
+            };
+            if kind != "list" {
+                content.sort();
+            }
+            let end = self.call(&[b"PEXPIRETIME", &key[..]]);
+            (
+                String::from_utf8_lossy(key).into_owned(),
+                format!("{kind} until {end}: {}", content.join(" | ")),
+            )
+        })
+        .collect()
     }
 
     fn items(&mut self, words: &[&[u8]], each: usize) -> Vec<String> {
