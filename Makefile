@@ -10,6 +10,11 @@ TEST ?=
 BENCH ?=
 MATRIX ?= redis-7.0 redis-8.2 valkey-8
 SOAK_MINUTES ?= 10
+FUZZ_COMMANDS ?= 1000000
+FUZZ_SEED ?=
+# What talks to servers in every way that the module knows. The rest asks for times that memcheck cannot keep, or for dozens of servers.
+VALGRIND_TESTS ?= audit canaries cdc fence idempotency index_sets jobs leases limits lists memory raw_clients revocation rows scoped_keys \
+	tasks unload
 
 # A fresh Rust installation is on PATH only after the next login.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -25,7 +30,7 @@ SERVER_TESTS := MIROIR_MODULE='$(MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' 
 
 COMMANDS_DOC := cargo run --quiet --locked --example commands_doc
 
-.PHONY: help build debug-module run test matrix clients soak bench bench-catalog lint deploy-check docs book demo top exporter clean setup setup-matrix port-free
+.PHONY: help build debug-module run test matrix clients soak fuzz valgrind bench bench-catalog lint deploy-check docs book demo top exporter clean setup setup-matrix port-free
 
 help: ## show this help
 	@echo 'Targets:'
@@ -36,6 +41,9 @@ help: ## show this help
 	@echo '  TEST=name             test, matrix, clients: only the tests whose name contains this'
 	@echo '  MATRIX=servers        matrix: some of redis-7.0 redis-8.2 valkey-8, or paths of servers (the three)'
 	@echo '  SOAK_MINUTES=10       soak: how long'
+	@echo '  FUZZ_COMMANDS=n       fuzz: how many calls (1000000)'
+	@echo '  FUZZ_SEED=n           fuzz: which calls; the seed of a run repeats its calls (a new one each time)'
+	@echo '  VALGRIND_TESTS=files  valgrind: which files of tests/, by their names without .rs'
 	@echo '  BENCH=options         bench, bench-catalog: such as --rows 20000 or --write; --help lists them'
 	@echo '  CARGO_TARGET_DIR=dir  where cargo builds, and where run keeps its data (target)'
 
@@ -69,6 +77,16 @@ clients: setup build ## run the example clients, in Rust, Python and Node.js, an
 soak: setup build ## let clients work for SOAK_MINUTES while servers come and go: flat memory, no drift
 	SOAK_MINUTES='$(SOAK_MINUTES)' MIROIR_MODULE='$(MODULE)' \
 		cargo test --locked --features debug-command --test soak -- --nocapture
+
+# The calls are made and judged faster by an optimized test.
+fuzz: setup build ## call the module with hostile input a million times, and look what it does
+	MIROIR_MODULE='$(MODULE)' MIROIR_FUZZ_COMMANDS='$(FUZZ_COMMANDS)' MIROIR_FUZZ_SEED='$(FUZZ_SEED)' \
+		cargo test --release --locked --test fuzz -- --nocapture
+
+# With the debug module: it gives every block back to the server at once, so that the checker sees what happens to each.
+valgrind: setup-valgrind debug-module ## run VALGRIND_TESTS with every server under valgrind
+	@scripts/valgrind.sh '$(TARGET)/valgrind' "MIROIR_MODULE='$(DEBUG_MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' \
+		cargo test --locked --features debug-command --no-fail-fast $(addprefix --test ,$(VALGRIND_TESTS))"
 
 # Neither fails when a target is missed: the figures of a busy machine are no defect.
 bench: setup build ## measure the module beside scripts, functions and raw commands, on servers of its own
@@ -119,6 +137,9 @@ clean: ## remove everything built, and the data of `make run`
 
 setup: ## install what is missing: redis-server, libclang, a C compiler
 	@scripts/setup.sh server
+
+setup-valgrind:
+	@REDIS_SERVER= scripts/setup.sh valgrind
 
 # Before the build, which may take minutes: what is misspelt or cannot be fetched should not be told after it.
 setup-matrix:

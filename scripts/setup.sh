@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# usage: scripts/setup.sh [server | cli | lint | wheel | clients]
-# Installs what is missing: for a build; with `server` also for running a server; with `cli` also redis-cli; with `lint` also
-# rustfmt and clippy; with `wheel` also what can fetch and unpack a Python package; with `clients` that, and what fetches and runs
-# programs of Node.js.
+# usage: scripts/setup.sh [server | valgrind | cli | lint | wheel | clients]
+# Installs what is missing: for a build; with `server` also for running a server; with `valgrind` also for one under valgrind; with
+# `cli` also redis-cli; with `lint` also rustfmt and clippy; with `wheel` also what can fetch and unpack a Python package; with
+# `clients` that, and what fetches and runs programs of Node.js.
 # Says first what it will install. Prints nothing when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -62,7 +62,10 @@ find_missing() {
     missing=()
     has cc || missing+=(gcc libc6-dev)
     has_libclang || missing+=(libclang-dev)
-    if [[ $purpose == server && -z ${REDIS_SERVER:-} ]]; then
+    if [[ $purpose == valgrind ]]; then
+        has valgrind || missing+=(valgrind)
+    fi
+    if [[ $purpose =~ ^(server|valgrind)$ && -z ${REDIS_SERVER:-} ]]; then
         has redis-server || missing+=(redis-server)
     fi
     if [[ $purpose == server || $purpose == cli ]]; then

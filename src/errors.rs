@@ -181,6 +181,7 @@ fn quoted(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_contracts_example() {
@@ -207,5 +208,25 @@ mod tests {
     #[test]
     fn what_is_missing_is_called_nothing() {
         assert!(Failure::field("jobs", "type", "text", None).text().ends_with("got nothing"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_error_is_one_short_line_whatever_came(got: Vec<u8>, name in ".{0,20}") {
+            for failure in [
+                Failure::argument(&name, "a thing", Some(&got)),
+                Failure::key(&got, "a key"),
+                Failure::unknown_field("tasks", "a|b", &got),
+                Failure::stored("tasks", &name, "text", Some(&got)),
+                Failure::stale(&got, None, i64::MIN),
+                Failure::cross_slot("tasks", &got),
+            ] {
+                prop_assert!(!failure.text().contains(char::is_control), "{failure}");
+                prop_assert!(failure.text().len() < 600, "{failure}");
+                prop_assert!(["ERR ", "STALE ", "CROSSSLOT "].iter().any(|code| failure.text().starts_with(code)));
+            }
+            let told = Failure::from_server(&got);
+            prop_assert!(!told.text().contains(char::is_control));
+        }
     }
 }

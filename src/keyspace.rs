@@ -309,6 +309,71 @@ mod tests {
         }
 
         #[test]
+        fn a_key_is_the_sum_of_its_parts(
+            before in "(a|é|:|tasks|cdc|\\{b\\}){0,3}", which in 0..TABLES.len(), side: prop::sample::Index,
+            behind in "(|x|::?(_index|_)?(a|:tasks:|é)?)"
+        ) {
+            let table = &TABLES[which];
+            let segments: Vec<&str> = std::iter::once(table.segment).chain(table.sides.iter().copied()).collect();
+            let whole = format!("{before}:{}{behind}", side.get(&segments)).into_bytes();
+            if let Some(found) = locate(&whole) {
+                prop_assert!(!found.namespace.is_empty());
+                let (segment, id) = match found.place {
+                    Place::Table => (found.table.segment, None),
+                    Place::Row(id) | Place::Reserved(id) => (found.table.segment, Some(id)),
+                    Place::Side(side, id) => (side, Some(id)),
+                };
+                let built = id.map_or_else(
+                    || [found.namespace, b":", segment.as_bytes()].concat(),
+                    |id| key(found.namespace, segment, id),
+                );
+                prop_assert_eq!(&built, &whole);
+                prop_assert_eq!(matches!(found.place, Place::Reserved(_)), id.is_some_and(|id| id.starts_with(b"_"))
+                    && !matches!(found.place, Place::Side(..)));
+                // The first segment counts: the namespace holds none.
+                prop_assert!(locate(found.namespace).is_none());
+            }
+        }
+
+        #[test]
+        fn a_hash_tag_of_the_namespace_is_that_of_every_key(namespace in "[a{}:]{0,8}", one in "[a{}]{0,4}", other in "[b{}]{0,4}") {
+            // What the server hashes: all, or what stands between the first brace and the first closing one behind it.
+            fn hashed(key: &[u8]) -> &[u8] {
+                let Some(open) = key.iter().position(|byte| *byte == b'{') else { return key };
+                match key[open + 1..].iter().position(|byte| *byte == b'}') {
+                    None | Some(0) => key,
+                    Some(length) => &key[open + 1..open + 1 + length],
+                }
+            }
+            let keys = [key(namespace.as_bytes(), "tasks", one.as_bytes()), key(namespace.as_bytes(), "jobs", other.as_bytes())];
+            let is_tag_of_namespace = |key: &Vec<u8>| hashed(key).len() < namespace.len() && hashed(namespace.as_bytes()) == hashed(key);
+            if has_hash_tag(namespace.as_bytes()) {
+                prop_assert!(keys.iter().all(is_tag_of_namespace));
+            } else {
+                prop_assert_eq!(hashed(namespace.as_bytes()), namespace.as_bytes());
+            }
+        }
+
+        #[test]
+        fn a_good_id_is_text_within_its_bounds(id in prop_oneof![any::<Vec<u8>>(), ".{0,600}".prop_map(String::into_bytes)]) {
+            for table in TABLES {
+                let Ok(text) = check_id(table, &id) else { continue };
+                prop_assert_eq!(text.as_bytes(), &id[..]);
+                prop_assert!((1..=MAX_ID_BYTES).contains(&id.len()) && id[0] != b'_');
+                prop_assert!(!text.contains(char::is_control));
+                if let Some((first, last)) = table.split_id(&id) {
+                    prop_assert_eq!(&[first, b":", last].concat(), &id);
+                    let single = if table.id == IdForm::SplitFirst { first } else { last };
+                    prop_assert!(!first.is_empty() && !last.is_empty() && !single.contains(&b':'));
+                }
+                if table.shape == Shape::Row {
+                    let built = key(b"m", table.segment, &id);
+                    prop_assert_eq!(row(&built).map(|(_, id)| id), Some(&id[..]));
+                }
+            }
+        }
+
+        #[test]
         fn any_bytes_are_judged_without_a_panic(key: Vec<u8>) {
             if let Some(found) = locate(&key) {
                 prop_assert!(may_be_ours(&key));

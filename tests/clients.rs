@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use program::Language::{Node, Python, Rust};
 use program::{Language, Program, LANGUAGES};
-use support::{Client, Server, PATIENCE};
+use support::{patience, Client, Server};
 
 /// The numbers behind a text in what programs said.
 fn numbers(said: &[String], text: &str) -> Vec<u64> {
@@ -224,7 +224,7 @@ fn a_visitor_who_asks_too_often_is_told_when_to_come_again() {
         server.kill();
         assert_eq!(http::get(port).status, 200, "{language:?}");
         server.start_again();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while http::get(port).number("X-RateLimit-Remaining").is_none() {
             assert!(Instant::now() < deadline, "{language:?} has not come back:\n{}", handler.said());
             std::thread::sleep(Duration::from_millis(50));

@@ -20,7 +20,7 @@ use fastrand::Rng;
 use load::facts::{unknown, Fact};
 use load::{Link, Position, Told, World};
 use support::guided::Guided;
-use support::{variable, Client, PATIENCE};
+use support::{patience, variable, Client};
 
 /// One on each master.
 const NAMESPACES: &[&str] = &["{b}", "{c}", "{a}"];
@@ -48,7 +48,7 @@ fn finder(ports: Vec<u16>) -> impl Fn(usize) -> Option<Link> + Sync {
 
 /// Waits until clients were told so much more.
 fn wait_for_writes(world: &World, more: usize) {
-    let (deadline, before) = (Instant::now() + PATIENCE, world.told().len());
+    let (deadline, before) = (Instant::now() + patience(), world.told().len());
     while world.told().len() < before + more {
         assert!(Instant::now() < deadline, "nobody can write any more");
         std::thread::sleep(Duration::from_millis(5));
@@ -90,7 +90,7 @@ fn a_failover_by_order_loses_nothing() {
 
 /// Makes a replica the master, without a loss. On a busy machine the server may give up a try.
 fn take_over(client: &mut Client) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while !client.ask("ROLE").starts_with("[master") {
         assert!(Instant::now() < deadline, "no failover");
         client.ask("CLUSTER FAILOVER");

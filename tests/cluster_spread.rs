@@ -16,7 +16,7 @@ use model::{Ask, Question, Sweep};
 use support::audit::audit;
 use support::clock::wait_until;
 use support::cluster::{masters_and_replicas, move_slot, settle, slot_of, Node, Router};
-use support::{variable, Client, PATIENCE};
+use support::{patience, variable, Client};
 
 const ROWS: u64 = 150;
 const HOUR: u64 = 3_600_000;
@@ -67,7 +67,7 @@ fn weigh(client: &mut Client) -> (Vec<String>, Vec<String>) {
 
 /// Waits until every master knows exactly what it has, and answers how many rows of each table they have, master by master.
 fn spread(masters: &mut [Node]) -> Vec<BTreeMap<String, u64>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     masters
         .iter_mut()
         .map(|master| loop {
@@ -157,7 +157,7 @@ fn rows_that_spread_end_on_every_master_and_the_sums_are_right() {
 
 /// The server ends a row that nobody asks for a moment after its time.
 fn wait_for_expiry(masters: &mut [Node], left: u64) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     let all = left * u64::try_from(TABLES_THAT_END.len()).unwrap();
     while spread(masters).iter().map(|rows| rows["total"]).sum::<u64>() != all {
         assert!(Instant::now() < deadline, "rows do not end: {:?}", spread(masters));

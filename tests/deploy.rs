@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::Connection;
-use support::{module, PATIENCE};
+use support::{module, patience};
 use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -143,7 +143,7 @@ impl Pod {
 
     /// A connection of a user, as soon as the server takes it.
     fn login(&self, user: &str, password: &str) -> Connection {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let url = format!("redis://{user}:{password}@127.0.0.1:{}/", self.port);
             let connection =
@@ -174,7 +174,7 @@ fn ask(connection: &mut Connection, line: &str) -> String {
 }
 
 fn wait(what: &str, pods: &[&Pod], mut test: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while !test() {
         let logs: String = pods.iter().map(|pod| pod.log() + "\n---\n").collect();
         assert!(Instant::now() < deadline, "{what}: it does not come; the logs:\n{logs}");

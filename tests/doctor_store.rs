@@ -91,7 +91,7 @@ fn push(client: &mut Client, sink: &str, budget: usize) {
 
 /// Pushes until the check speaks.
 fn push_until_found(client: &mut Client, sink: &str, budget: usize) -> support::doctor::Finding {
-    let deadline = Instant::now() + support::PATIENCE;
+    let deadline = Instant::now() + support::patience();
     loop {
         push(client, sink, budget);
         if let Some(found) = of(client, NS, "cdc-overflow") {
@@ -126,7 +126,7 @@ fn a_buffer_that_nobody_drains_is_found_while_it_grows() {
 fn a_buffer_at_its_budget_loses_events_and_that_is_critical() {
     let (_server, mut client) = start();
     let mut found = push_until_found(&mut client, "kafka", 20);
-    let deadline = Instant::now() + support::PATIENCE;
+    let deadline = Instant::now() + support::patience();
     while found.severity != "critical" {
         assert!(Instant::now() < deadline, "{found:?}");
         found = push_until_found(&mut client, "kafka", 20);
@@ -141,7 +141,7 @@ fn a_buffer_at_its_budget_loses_events_and_that_is_critical() {
 fn a_buffer_of_raw_clients_is_found_too_and_one_with_a_pump_is_not() {
     let (_server, mut client) = start();
     let list = |sink: &str| format!("{NS}:cdc:overflow:{sink}");
-    let deadline = Instant::now() + support::PATIENCE;
+    let deadline = Instant::now() + support::patience();
     let found = loop {
         // Both get an event each time. From one of them two are taken every other time.
         for sink in ["raw", "pumped"] {

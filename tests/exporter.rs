@@ -53,7 +53,7 @@ fn export_namespace(server: &Server, user: Option<(&str, &str)>, namespace: &str
 
 fn get(address: &str, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(support::patience())).unwrap();
     write!(stream, "{request} HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

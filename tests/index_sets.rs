@@ -5,7 +5,7 @@ mod model;
 mod support;
 
 use model::Sweep;
-use support::{Client, Server, PATIENCE};
+use support::{patience, Client, Server};
 
 /// Rows of every table that has an index, without their entries.
 const RAW_ROWS: &[&str] = &[
@@ -47,7 +47,7 @@ fn raw_rows() -> (Server, Client) {
 
 /// Waits until the index sets of the selected database are those of its rows. Nobody asks the module meanwhile.
 fn wait_for_indexes(client: &mut Client, when: &str) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + patience();
     loop {
         let faults = Sweep::read(client).index_faults();
         if faults.is_empty() {

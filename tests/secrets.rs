@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use support::{Client, Server, PATIENCE};
+use support::{patience, Client, Server};
 
 /// What MONITOR shows until the word `end` comes by.
 struct Monitor(BufReader<TcpStream>);
@@ -14,7 +14,7 @@ struct Monitor(BufReader<TcpStream>);
 impl Monitor {
     fn on(server: &Server) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
-        stream.set_read_timeout(Some(PATIENCE + Duration::from_secs(1))).unwrap();
+        stream.set_read_timeout(Some(patience() + Duration::from_secs(1))).unwrap();
         stream.write_all(b"MONITOR\r\n").unwrap();
         let mut reader = BufReader::new(stream);
         let mut line = String::new();

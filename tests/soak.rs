@@ -30,7 +30,7 @@ use redis::Value;
 use samples::Samples;
 use store::Store;
 use support::audit::{audit, lasting};
-use support::{module, Client, Server, PATIENCE};
+use support::{module, patience, Client, Server};
 
 const SHORT: Duration = Duration::from_secs(10);
 const LEAST_CYCLES: usize = 2;
@@ -152,7 +152,7 @@ fn reload(server: &Server) {
     // Redis 8 compares each command with the last one of the same client, whose memory is free by then if it was the
     // module's: it crashes. Nobody else comes between two commands that are sent together.
     let commands = [words!["CLIENT", "KILL", "TYPE", "normal"], words!["MODULE", "UNLOAD", "miroir"]];
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while send(&mut client, &commands)[1] != Value::Okay {
         assert!(Instant::now() < deadline, "the module cannot be taken out: {}", server.log());
     }

@@ -8,6 +8,9 @@ use crate::schema::json::{self, Form};
 use crate::schema::value::integer;
 use crate::server::Arg;
 
+#[cfg(test)]
+mod tests;
+
 /// What is left of the arguments.
 #[derive(Clone, Copy)]
 pub struct Arguments<'a> {

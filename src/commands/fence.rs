@@ -83,3 +83,39 @@ fn check(context: &Context<'_>, lease: Arg<'_>, token: i64) -> Outcome<()> {
         Err(Failure::stale(lease.bytes(), held, token))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Every word that stands in the syntax of some command.
+    fn tokens() -> Vec<&'static str> {
+        commands::all().flat_map(|command| command.arguments).filter_map(|argument| argument.token).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_fence_is_only_found_where_its_word_stands(
+            words in vec(prop_oneof![
+                prop::sample::select(tokens()).prop_map(str::to_owned),
+                prop::sample::select(vec!["0", "1", "2", "-1", "9223372036854775807", "99999999999999999999", "a", ""])
+                    .prop_map(str::to_owned),
+                ".*",
+            ], 0..14)
+        ) {
+            for command in commands::all() {
+                let word = |at: usize| words.get(at).map(String::as_bytes);
+                let place = command.find_option(TOKEN, word);
+                if let Some(place) = place {
+                    prop_assert!(words[place].eq_ignore_ascii_case(TOKEN), "{} {:?}", command.name, words);
+                    // What stands behind the fence does not move it.
+                    let shorter = |at: usize| words.get(at).filter(|_| at <= place).map(String::as_bytes);
+                    prop_assert_eq!(command.find_option(TOKEN, shorter), Some(place));
+                }
+            }
+        }
+    }
+}

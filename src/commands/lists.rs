@@ -284,3 +284,47 @@ fn filterable(option: &str, table: &'static Table, name: &[u8]) -> Outcome<usize
         Failure::argument(option, expected, Some(name))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::TABLES;
+    use crate::server::string::pretend;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_condition_takes_a_field_and_a_value_of_its_kind_or_errs(
+            which in 0..TABLES.len(), name in any::<prop::sample::Index>(), value: Vec<u8>, strange: Option<Vec<u8>>,
+            known in any::<prop::sample::Index>()
+        ) {
+            let table = &TABLES[which];
+            let names: Vec<&str> = TABLES.iter().flat_map(|table| table.filters).copied().collect();
+            let name = strange.unwrap_or_else(|| name.get(&names).as_bytes().to_vec());
+            let field = table.field(&name);
+            // Any value, or a good one where only some are.
+            let value = match field.map(|field| field.kind) {
+                Some(FieldKind::OneOf(words)) if value.len() % 2 == 0 => known.get(words).as_bytes().to_vec(),
+                Some(FieldKind::Flag) if value.len() % 2 == 0 => b"1".to_vec(),
+                _ => value,
+            };
+            let is_closed = |kind| matches!(kind, FieldKind::OneOf(_) | FieldKind::Flag);
+            let fits = field.is_none_or(|field| !is_closed(field.kind) || field.kind.accepts(&value));
+            let is_filter = table.filters.iter().any(|filter| filter.as_bytes() == name);
+            pretend(&[name.clone(), value], |all| {
+                for count in 0..=2 {
+                    let mut arguments = Arguments::new(&all[..count]);
+                    let taken = condition(table, &mut arguments, &mut Filter::default());
+                    prop_assert_eq!(taken.is_ok(), count == 2 && is_filter && fits, "{:?}", taken);
+                    prop_assert!(taken.is_err() || arguments.is_empty());
+                }
+                Ok(())
+            })?;
+            let by = filterable("BY", table, &name);
+            prop_assert_eq!(by.is_ok(), is_filter);
+            if let Ok(position) = by {
+                prop_assert_eq!(table.filters[position].as_bytes(), name);
+            }
+        }
+    }
+}

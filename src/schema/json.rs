@@ -301,6 +301,65 @@ mod tests {
         }
 
         #[test]
+        fn what_fits_is_what_an_ordinary_parser_reads(
+            text in prop_oneof![
+                r#"[\[\]{}",:0-9eE+.\\ntrufals-]{0,24}"#,
+                r#"\{("[ab]":(1|"x"|null|\[1e99?9?\]|\{\}|18446744073709551616|"\\ud[89]00"),?){0,4}\}"#,
+            ],
+            cut: prop::sample::Index
+        ) {
+            for text in [text.as_bytes(), &text.as_bytes()[..cut.index(text.len() + 1)]] {
+                let value = serde_json::from_slice::<serde_json::Value>(text).ok();
+                prop_assert_eq!(fits(Form::Any, text), value.is_some());
+                let is = |test: fn(&serde_json::Value) -> bool| value.as_ref().is_some_and(test);
+                let all_in_object = |test: fn(&serde_json::Value) -> bool| {
+                    value.as_ref().and_then(|value| value.as_object()).is_some_and(|object| object.values().all(test))
+                };
+                prop_assert_eq!(fits(Form::Object, text), is(serde_json::Value::is_object));
+                prop_assert_eq!(fits(Form::Array, text), is(serde_json::Value::is_array));
+                // Of a name that comes twice the parser keeps one value, and all have to fit.
+                prop_assert!(!fits(Form::Uints, text) || all_in_object(serde_json::Value::is_u64));
+                prop_assert!(!fits(Form::Texts, text) || all_in_object(serde_json::Value::is_string));
+                prop_assert_eq!(fits(Form::Uints, text), read::<Entries<u64>>(text).is_some());
+                prop_assert_eq!(fits(Form::Texts, text), read::<Entries<String>>(text).is_some());
+            }
+        }
+
+        #[test]
+        fn depth_is_limited_at_the_same_place_whatever_is_nested(
+            parts in prop::collection::vec(any::<bool>(), 1..300), form in prop::sample::select(vec![Form::Any, Form::Array])
+        ) {
+            let open: String = parts.iter().map(|is_array| if *is_array { "[" } else { "{\"a\":" }).collect();
+            let close: String = parts.iter().rev().map(|is_array| if *is_array { "]" } else { "}" }).collect();
+            let text = format!("{open}0{close}");
+            prop_assert_eq!(fits(form, text.as_bytes()), parts.len() <= 127 && (form == Form::Any || parts[0]));
+        }
+
+        #[test]
+        fn flips_and_strings_can_be_read_again(flips in prop::collection::vec((".*", any::<u64>()), 0..6)) {
+            let flips: Vec<Flip> = flips.into_iter().map(|(uid, flipped_at)| Flip { uid, flipped_at }).collect();
+            let uids: Vec<&String> = flips.iter().map(|flip| &flip.uid).collect();
+            let (text, strings) = (write(&flips), write(&uids));
+            prop_assert!(fits(Form::Flips, &text) && fits(Form::Strings, &strings));
+            let read_again: Vec<String> = read(&strings).unwrap();
+            prop_assert_eq!(read_again.iter().collect::<Vec<_>>(), uids);
+            prop_assert_eq!(read::<Vec<Flip>>(&text), Some(flips));
+        }
+
+        #[test]
+        fn an_entry_that_is_set_is_the_last_word_on_it(pairs in prop::collection::vec(("[abé]{0,2}", any::<u64>()), 0..12)) {
+            let mut entries = Entries::default();
+            pairs.iter().for_each(|(name, number)| entries.set(name, *number));
+            let written: Vec<String> = pairs.iter().map(|(name, number)| format!("\"{name}\":{number}")).collect();
+            let twice = format!("{{{}}}", written.join(","));
+            let read_again = read::<Entries<u64>>(twice.as_bytes());
+            prop_assert_eq!(read_again, Some(entries.clone()));
+            let last: std::collections::HashMap<_, _> = pairs.into_iter().collect();
+            prop_assert_eq!(entries.0.len(), last.len());
+            prop_assert!(entries.0.iter().all(|(name, number)| last[name] == *number));
+        }
+
+        #[test]
         fn what_is_written_can_be_read(names in proptest::collection::btree_map(".*", any::<u64>(), 0..20)) {
             let mut entries = Entries::default();
             for (name, number) in &names {

@@ -82,6 +82,34 @@ mod tests {
         }
 
         #[test]
+        fn numbers_fit_from_the_least_one_on(
+            number in prop_oneof![any::<i64>(), -2_i64..4, (i64::MAX - 2)..=i64::MAX, i64::MIN..=(i64::MIN + 2)],
+            least in prop_oneof![any::<i64>(), 0_i64..3]
+        ) {
+            let text = number.to_string();
+            prop_assert_eq!(Kind::Uint(least).accepts(text.as_bytes()), number >= least);
+            prop_assert_eq!(Kind::Time.accepts(text.as_bytes()), number >= 0);
+            // Nine digits more are a number to nobody here.
+            let longer = format!("{text}000000000");
+            prop_assert_eq!(integer(longer.as_bytes()), longer.parse::<i64>().ok().filter(|_| number != 0));
+        }
+
+        #[test]
+        fn every_field_of_every_table_judges_any_value(value in prop_oneof![any::<Vec<u8>>(), "[0-9a-f{}]{0,70}".prop_map(String::into_bytes)]) {
+            for field in crate::schema::TABLES.iter().flat_map(|table| table.fields) {
+                let fits = field.kind.accepts(&value);
+                match field.kind {
+                    Kind::Text => prop_assert!(fits),
+                    Kind::OneOf(words) => prop_assert_eq!(fits, words.iter().any(|word| value == word.as_bytes())),
+                    Kind::Uint(_) | Kind::Time | Kind::Flag => prop_assert!(!fits || integer(&value).is_some()),
+                    Kind::Sha256 => prop_assert!(!fits || value.len() == 64),
+                    Kind::Json(_) => prop_assert!(!fits || serde_json::from_slice::<serde_json::Value>(&value).is_ok()),
+                }
+                prop_assert!(!field.kind.expected().is_empty());
+            }
+        }
+
+        #[test]
         fn any_bytes_are_judged_without_a_panic(value: Vec<u8>) {
             for kind in [Kind::Text, Kind::Uint(1), Kind::Time, Kind::Flag, Kind::Sha256, Kind::OneOf(&["a"])] {
                 let _ = kind.accepts(&value);

@@ -97,6 +97,30 @@ impl Drop for Text {
     }
 }
 
+/// Arguments without a server, for tests of what reads them.
+#[cfg(test)]
+pub fn pretend<T>(words: &[Vec<u8>], act: impl FnOnce(&[Arg<'_>]) -> T) -> T {
+    use std::os::raw::c_char;
+
+    extern "C" fn string_ptr_len(
+        pointer: *const raw::RedisModuleString,
+        length: *mut usize,
+    ) -> *const c_char {
+        // SAFETY: in tests every string is one of the vectors below, which outlive the call.
+        let word = unsafe { &*pointer.cast::<Vec<u8>>() };
+        // SAFETY: the caller's own variable.
+        unsafe { *length = word.len() };
+        word.as_ptr().cast()
+    }
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: once and before any use; nothing else in tests sets or calls it.
+    ONCE.call_once(|| unsafe { raw::RedisModule_StringPtrLen = Some(string_ptr_len) });
+    let pointer = |word: &Vec<u8>| NonNull::from(word).cast::<raw::RedisModuleString>();
+    let words: Vec<_> =
+        words.iter().map(|word| Arg { pointer: pointer(word), lifetime: PhantomData }).collect();
+    act(&words)
+}
+
 /// Strings that the module keeps, by where their bytes stand in the program: start and length.
 struct Names(BTreeMap<(usize, usize), Text>);
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::PATIENCE;
+use crate::support::patience;
 
 /// An answer.
 pub struct Answer {
@@ -23,7 +23,7 @@ impl Answer {
 /// Asks once, on a connection of its own.
 pub fn get(port: u16) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(patience())).unwrap();
     stream
         .write_all(b"GET /search?q=shoes HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();

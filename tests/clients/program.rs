@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::support::{Server, PATIENCE};
+use crate::support::{patience, Server};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -79,7 +79,7 @@ impl Program {
     pub fn wait_for_all(&mut self, texts: &[&str]) {
         let has_all =
             |said: &str| texts.iter().try_fold(said, |said, text| Some(said.split_once(text)?.1)).is_some();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !has_all(&self.said()) {
             let status = self.child.try_wait().unwrap();
             assert!(
@@ -101,7 +101,7 @@ impl Program {
 
     /// Waits until it has ended in peace, and answers all that it has printed.
     pub fn end(mut self) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert!(status.success(), "{} ends with {status}:\n{}", self.about, self.said());

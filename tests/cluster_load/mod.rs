@@ -11,7 +11,7 @@ use crate::load::{agreement, Asks, Link, Worker, World};
 use crate::model::Sweep;
 use crate::support::audit::{audit, lasting};
 use crate::support::cluster::{masters_and_replicas, slot_of, Node};
-use crate::support::{replicate, Client, PATIENCE};
+use crate::support::{patience, replicate, Client};
 
 /// A namespace with all of its keys in one slot.
 pub struct Store {
@@ -127,7 +127,7 @@ impl Cluster {
 
 /// Asserts that a replica has the data of its master. A key may end between two looks at them.
 fn assert_is_copied(master: &mut Client, replica: &mut Client, when: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while master.ask("DEBUG DIGEST") != replica.ask("DEBUG DIGEST") {
         assert!(Instant::now() < deadline, "{when}: the replica has other data than its master");
     }
@@ -135,7 +135,7 @@ fn assert_is_copied(master: &mut Client, replica: &mut Client, when: &str) {
 
 /// Asserts that the module knows as many rows of all namespaces as there are on a node. Some may end while they are counted.
 fn assert_has_no_other_rows(client: &mut Client, when: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         let rows = Sweep::read(client).entries.iter().filter(|entry| !entry.is_stub).count();
         let known = client.figure("miroir", "miroir_catalog_rows");

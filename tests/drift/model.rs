@@ -8,7 +8,7 @@ use miroir::keyspace::{locate, Place};
 use miroir::schema::{Index, Order, Origin, Shape, Table};
 use redis::{RedisResult, Value};
 
-use super::support::{Client, PATIENCE};
+use super::support::{patience, Client};
 
 pub type Words = Vec<Vec<u8>>;
 type Sets = BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>;

@@ -8,7 +8,7 @@ use redis::Value;
 
 use super::super::support::audit::{try_calls, Told};
 use super::super::support::Client;
-use super::{bytes, error_code, items, send, show, Entry, Sweep, Words, PATIENCE};
+use super::{bytes, error_code, items, patience, send, show, Entry, Sweep, Words};
 
 /// What a question asks for.
 #[derive(Debug, Clone)]
@@ -273,7 +273,7 @@ pub fn difference(expected: &[String], told: &[String]) -> Option<String> {
 /// Sends questions in one go, again while the module says that it is still reading the keys.
 pub fn ask_all(client: &mut Client, questions: &[Question]) -> Vec<Value> {
     let commands: Vec<_> = questions.iter().map(Question::words).collect();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         let answers = send(client, &commands);
         let is_early = answers.iter().any(|answer| error_code(answer) == Some("TRYAGAIN"));
@@ -286,7 +286,7 @@ pub fn ask_all(client: &mut Client, questions: &[Question]) -> Vec<Value> {
 
 /// What AUDIT finds in a namespace, each finding with its key.
 pub fn audit(client: &mut Client, namespace: &str) -> BTreeSet<(String, Vec<u8>)> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     let calls = loop {
         match try_calls::<Told>(client, namespace, "COUNT 50") {
             Err(error) if error.code() == Some("TRYAGAIN") && Instant::now() < deadline => {

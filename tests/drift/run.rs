@@ -11,7 +11,7 @@ use redis::Value;
 use super::model::{self, audit, bytes, difference, error_code, items, send, show, Sweep, Words};
 use super::operations::{self, Operations, DATABASES, NAMESPACES};
 pub use super::support::variable;
-use super::support::{Client, Server, PATIENCE};
+use super::support::{patience, Client, Server};
 
 /// How many operations a test does.
 const OPERATIONS: usize = 7_000;
@@ -199,7 +199,7 @@ impl Run {
             client.ask(&format!("SELECT {database}"));
             scan(&mut client);
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         let truth = loop {
             let truth = sweep_all(server);
             let faults: Vec<_> = truth

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::model::{audit, bytes, check, items, send, show, Sweep};
-use super::super::support::{Client, PATIENCE};
+use super::super::support::{patience, Client};
 use super::steps::SMALL_BUDGET;
 
 /// What does not agree: rows with their index sets, counters with what they count, the module with the keys, two rows
@@ -18,7 +18,7 @@ pub fn faults_of(client: &mut Client, namespace: &'static str) -> Vec<String> {
     // Everything with a short life ends before anybody compares. In a cluster the key has to be on this node.
     client.ask(&format!("SET {namespace}:clock x PX 60"));
     client.wait_for(&format!("EXISTS {namespace}:clock"), |answer| answer == "0");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     let mut sweep = loop {
         // The entries of rows that clients without the module wrote follow by themselves.
         let sweep = Sweep::read(client);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use redis::sentinel::{SentinelClient, SentinelServerType};
 
-use super::support::{module, replicate, Client, Server, PATIENCE};
+use super::load::Link;
+use super::support::{module, patience, replicate, Client, Server};
 
 const NAME: &str = "store";
 const REPLICAS: usize = 2;
@@ -80,7 +81,7 @@ impl Store {
                 SentinelClient::build(urls.clone(), NAME.to_owned(), None, SentinelServerType::Master)
                     .ok()?;
             let connection = client.get_connection().ok()?;
-            connection.set_read_timeout(Some(PATIENCE)).ok()?;
+            connection.set_read_timeout(Some(patience())).ok()?;
             Some(Box::new(connection) as Link)
         }
     }
@@ -141,7 +142,7 @@ impl Store {
         let mut client = self.nodes[master].client();
         for replica in self.replicas(master) {
             let mut replica = replica.client();
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + patience();
             // What has run out is deleted by the master at any moment.
             loop {
                 replicate(&mut client, &mut replica);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::{RedisError, Value};
 
-use super::{show, Client, PATIENCE};
+use super::{patience, show, Client};
 
 /// A finding as the command tells it. Its key may be any bytes.
 pub type Told = BTreeMap<String, Value>;
@@ -72,7 +72,7 @@ pub fn audit(client: &mut Client, namespace: &str, options: &str) -> Vec<Finding
 
 /// What is found still when the server had time to mend the index entries that other clients left out.
 pub fn lasting(client: &mut Client, namespace: &str) -> Vec<Finding> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         let findings = audit(client, namespace, "COUNT 1000");
         if findings.is_empty() || Instant::now() > deadline {

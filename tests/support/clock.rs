@@ -1,12 +1,12 @@
 //! The server's clock, as its clients see it.
 
-use super::{Client, PATIENCE};
+use super::{patience, Client};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// Waits until the server's clock has passed a time.
 pub fn wait_until(client: &mut Client, time: i64) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while client.server_ms() <= time {
         assert!(Instant::now() < deadline, "{time} is too far away");
         std::thread::sleep(Duration::from_millis(2));

@@ -6,7 +6,7 @@ use redis::cluster::{ClusterClientBuilder, ClusterConnection};
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::Value;
 
-use super::{command, replicate, show, split, tell, Client, Server, PATIENCE};
+use super::{command, patience, replicate, show, split, tell, Client, Server};
 
 const ARGUMENTS: &[&str] = &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
 const SLOTS: usize = 16384;
@@ -134,7 +134,7 @@ impl Router {
             // A wait that grows with the retries overflows after sixty of them.
             .retry_wait_formula(10, 1)
             .connection_timeout(Duration::from_secs(1))
-            .response_timeout(PATIENCE)
+            .response_timeout(patience())
             .build()
             .unwrap();
         Self { connection: client.get_connection().unwrap() }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use redis::Value;
 
-use super::{show, Client, Server, PATIENCE};
+use super::{patience, show, Client, Server};
 
 /// Arguments of a server that is in good order but for a replica. On a busy machine any command may be slow: that is no
 /// fault of the server.
@@ -82,7 +82,7 @@ pub fn forgive_slowness(client: &mut Client) {
 
 /// Waits until a check finds something, and answers it.
 pub fn fires_at_last(client: &mut Client, namespace: &str, check: &str) -> Finding {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         if let Some(found) = of(client, namespace, check) {
             return found;
@@ -99,7 +99,7 @@ pub fn is_silent(client: &mut Client, namespace: &str, check: &str) {
 
 /// Waits until a check finds nothing any more.
 pub fn is_silent_at_last(client: &mut Client, namespace: &str, check: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while let Some(found) = of(client, namespace, check) {
         assert!(Instant::now() < deadline, "still {found:?}");
         std::thread::sleep(std::time::Duration::from_millis(20));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::{Connection, ConnectionLike, RedisError, RedisResult, Value};
 
-use super::PATIENCE;
+use super::patience;
 
 const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
@@ -46,8 +46,8 @@ impl Guided {
 
 fn open(port: u16) -> RedisResult<Connection> {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}/"))?;
-    let link = client.get_connection_with_timeout(PATIENCE)?;
-    link.set_read_timeout(Some(PATIENCE))?;
+    let link = client.get_connection_with_timeout(patience())?;
+    link.set_read_timeout(Some(patience()))?;
     Ok(link)
 }
 

@@ -28,7 +28,21 @@ pub fn variable(name: &str) -> Option<u64> {
 }
 
 /// How long a test waits for something that has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub fn patience() -> Duration {
+    Duration::from_secs(20) * slowness()
+}
+
+/// How many times slower than usual the servers are: `MIROIR_TEST_SLOWNESS`, for servers under a checker of memory.
+pub fn slowness() -> u32 {
+    std::env::var("MIROIR_TEST_SLOWNESS")
+        .map_or(1, |text| text.parse().expect("MIROIR_TEST_SLOWNESS is a number"))
+}
+
+/// Whether servers end by themselves, the module first, so that a checker of memory can say what they leave behind:
+/// `MIROIR_TEST_GENTLE`.
+fn is_gentle() -> bool {
+    std::env::var_os("MIROIR_TEST_GENTLE").is_some()
+}
 
 /// The file with the settings of a server that keeps them in one.
 const SETTINGS: &str = "settings.conf";
@@ -138,7 +152,7 @@ impl Server {
     }
 
     fn is_ready(child: &mut Child, port: u16) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
             if let Ok(mut connection) = open(port) {
                 // The server of another test may have been quicker to take the port.
@@ -205,7 +219,7 @@ impl Server {
     /// Ends the process as an operator does.
     pub fn shut_down(&mut self) {
         self.client().ask("SHUTDOWN");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while self.is_alive() {
             assert!(Instant::now() < deadline, "it does not end; its log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
@@ -220,7 +234,7 @@ impl Server {
 
     /// Starts it again on its data, at the port that others know.
     pub fn start_again(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             self.child = Self::spawn(self.port, self.directory.path(), &self.arguments);
             if Self::is_ready(&mut self.child, self.port) {
@@ -237,6 +251,24 @@ impl Server {
         Self::launch(directory, arguments)
     }
 
+    /// Takes the module out and lets the server end by itself. Nothing is asserted: the test may have left it in any state, and
+    /// may be failing.
+    fn end(&mut self) {
+        let Ok(mut connection) = open(self.port) else { return };
+        let _ = connection.set_read_timeout(Some(patience()));
+        let mut ask = |words: &[&str]| {
+            let _ = redis::cmd(words[0]).arg(&words[1..]).query::<Value>(&mut connection);
+        };
+        // As long as clients wait for the module, and while it loads, it stays.
+        ask(&["CLIENT", "UNPAUSE"]);
+        ask(&["MODULE", "UNLOAD", "miroir"]);
+        ask(&["SHUTDOWN", "NOSAVE", "NOW", "FORCE"]);
+        let deadline = Instant::now() + patience();
+        while self.is_alive() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Ends the process, and those that it forked to write a file: a loss of power leaves none.
     fn stop(&mut self) {
         let id = self.child.id();
@@ -251,13 +283,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if is_gentle() && self.is_alive() {
+            self.end();
+        }
         self.stop();
     }
 }
 
 fn open(port: u16) -> Result<Connection, RedisError> {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}/"))?;
-    client.get_connection_with_timeout(PATIENCE)
+    client.get_connection_with_timeout(patience())
 }
 
 /// A connection whose answers are short text: `1`, `abc`, `nil`, `[a, 1]`, `{field: value}`, `ERR …`.
@@ -319,7 +354,7 @@ impl Client {
 
     /// Asks the same until the answer passes the test, and answers it.
     pub fn wait_for(&mut self, line: &str, test: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let answer = self.ask(line);
             if test(&answer) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::{PushInfo, PushKind, Value};
 
-use crate::support::{Client, Server, PATIENCE};
+use crate::support::{patience, Client, Server};
 
 /// How the server tells what has changed.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ impl Reader {
             }
             Way::Redirected => {
                 let mut other = server.client();
-                other.connection.set_read_timeout(Some(PATIENCE)).unwrap();
+                other.connection.set_read_timeout(Some(patience())).unwrap();
                 let redirect = format!("REDIRECT {}", other.integer("CLIENT ID"));
                 for channel in ["__redis__:invalidate", "end"] {
                     assert!(other.ask(&format!("SUBSCRIBE {channel}")).starts_with("[subscribe"));
@@ -88,7 +88,7 @@ impl Reader {
 
     /// Waits until it is told something.
     pub fn told_in_time(&mut self) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let told = self.told();
             if !told.is_empty() || Instant::now() > deadline {

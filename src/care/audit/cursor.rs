@@ -50,6 +50,7 @@ pub(super) fn place_of(table: &Table, set: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn cursors_are_numbers_and_back() {
@@ -63,6 +64,18 @@ mod tests {
         ] {
             assert_eq!(Cursor::from_number(cursor.number()), cursor);
             assert!(cursor.number() > 0, "{cursor:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_sends_back_is_a_place_and_stays_it(number: u64) {
+            let cursor = Cursor::from_number(number);
+            prop_assert_eq!(Cursor::from_number(cursor.number()), cursor);
+            prop_assert!(cursor.number() < 1 << 62);
+            if number >> WALK_BITS <= 2 {
+                prop_assert_eq!(cursor.number(), number);
+            }
         }
     }
 }
