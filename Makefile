@@ -83,10 +83,11 @@ fuzz: setup build ## call the module with hostile input a million times, and loo
 	MIROIR_MODULE='$(MODULE)' MIROIR_FUZZ_COMMANDS='$(FUZZ_COMMANDS)' MIROIR_FUZZ_SEED='$(FUZZ_SEED)' \
 		cargo test --release --locked --test fuzz -- --nocapture
 
-# With the debug module: it gives every block back to the server at once, so that the checker sees what happens to each.
+# With the debug module: it gives every block back to the server at once, so that the checker sees what happens to each. Nodes of a
+# cluster are too slow under it to take each other for alive, and what is in use looks idle.
 valgrind: setup-valgrind debug-module ## run VALGRIND_TESTS with every server under valgrind
 	@scripts/valgrind.sh '$(TARGET)/valgrind' "MIROIR_MODULE='$(DEBUG_MODULE)' MIROIR_DEBUG_MODULE='$(DEBUG_MODULE)' \
-		cargo test --locked --features debug-command --no-fail-fast $(addprefix --test ,$(VALGRIND_TESTS))"
+		cargo test --locked --features debug-command --no-fail-fast $(addprefix --test ,$(VALGRIND_TESTS)) -- --skip cluster --skip idle"
 
 # Neither fails when a target is missed: the figures of a busy machine are no defect.
 bench: setup build ## measure the module beside scripts, functions and raw commands, on servers of its own

@@ -123,6 +123,9 @@ fn expected(info: &BTreeMap<String, String>) -> Scrape {
             ("miroir_memory_warning" | "miroir_memory_critical" | "miroir_memory_used", _) => {
                 add(format!("{field}_bytes"), number);
             }
+            ("miroir_memory_protection_rounds" | "miroir_memory_evicted_protected", _) => {
+                add(format!("{field}_total"), number);
+            }
             (name, _) if name.starts_with("miroir_audit_") => add(format!("{field}_total"), number),
             _ => add(field.clone(), number),
         }

@@ -257,7 +257,7 @@ fn the_alert_follows_the_thresholds() {
 /// Each setting: its name, its default, good values with what they mean, and bad ones.
 type Setting = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
-const SETTINGS: [Setting; 5] = [
+const SETTINGS: [Setting; 6] = [
     (
         "miroir.max-field-bytes",
         "1048576",
@@ -288,6 +288,7 @@ const SETTINGS: [Setting; 5] = [
         &[("1", "1"), ("86400", "86400")],
         &["-1", "0", "86401", "x", "''", "1kb", "1.5"],
     ),
+    ("miroir.protect-from-eviction", "yes", &[("no", "no"), ("yes", "yes")], &["maybe", "1"]),
 ];
 
 #[test]

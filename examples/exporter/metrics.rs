@@ -118,6 +118,16 @@ const MODULE_LEVELS: &[Field] = &[
         "miroir_memory_critical_bytes",
         "The setting miroir.memory-critical-bytes; 0 is never",
     ),
+    (
+        "memory_protected_keys",
+        "miroir_memory_protected_keys",
+        "Keys that are kept from being evicted, as far as they were counted",
+    ),
+    (
+        "memory_samples_raised",
+        "miroir_memory_samples_raised",
+        "1 while the module has raised maxmemory-samples for their sake",
+    ),
     ("cdc_buffers", "miroir_cdc_buffers", "CDC overflow buffers that hold events"),
     (
         "cdc_payload_bytes",
@@ -129,6 +139,16 @@ const MODULE_LEVELS: &[Field] = &[
 ];
 
 const MODULE_COUNTS: &[Field] = &[
+    (
+        "memory_protection_rounds",
+        "miroir_memory_protection_rounds_total",
+        "How often all keys that must not be evicted were made young again",
+    ),
+    (
+        "memory_evicted_protected",
+        "miroir_memory_evicted_protected_total",
+        "Keys that were evicted though they should not be",
+    ),
     ("audit_rounds", "miroir_audit_rounds_total", "How often all keys were compared with the catalog"),
     ("audit_compared", "miroir_audit_compared_total", "Keys compared with the catalog"),
     ("audit_missing", "miroir_audit_missing_total", "Rows that the catalog did not know"),

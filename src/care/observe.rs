@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use super::doctor::facts::{
-    BufferLimit, Clients, Facts, Growing, Lapsing, Many, Memory, Queue, Role, Safety, Seen, SlowLog, Spread,
-    Store, Traffic,
+    BufferLimit, Clients, Facts, Growing, Lapsing, Many, Memory, Queue, Replays, Role, Safety, Seen, SlowLog,
+    Spread, Store, Traffic,
 };
 use super::doctor::past::Counters;
 use super::doctor::store::QUEUED;
@@ -41,7 +41,7 @@ pub fn facts(context: &Context<'_>, namespace: &[u8]) -> Facts {
         window: vigil::window(),
         memory: of_memory(context, namespace, &ready),
         traffic: traffic(context),
-        safety: safety(&config),
+        safety: safety(context, &config),
         clients: clients(context, &config),
         store: store(context, namespace, ready),
     }
@@ -139,13 +139,35 @@ fn traffic(context: &Context<'_>) -> Traffic {
     Traffic { counted, over, keys }
 }
 
-fn safety(config: &Config) -> Safety {
+fn safety(context: &Context<'_>, config: &Config) -> Safety {
     let log: Seen<u8> = Section::ask("persistence").number("aof_enabled");
     Safety {
         log: log.map(|is_on| is_on == 1),
         snapshots: config.text("save").map(|points| !points.is_empty()),
+        replays: may_replay(context),
         role: role(),
     }
+}
+
+/// Whether the user `default` has all rights. It need not be able to log in.
+fn may_replay(context: &Context<'_>) -> Seen<Replays> {
+    let mut words = Words::with_capacity(2);
+    words.bytes(b"GETUSER").bytes(b"default");
+    let answer =
+        context.read(c"ACL", &words).map_err(|failure| format!("ACL GETUSER answers '{failure}'"))?;
+    let parts: Vec<_> = answer.root().iter().collect();
+    let part = |name: &[u8]| {
+        let pair = parts.chunks_exact(2).find(|pair| pair.first().is_some_and(|word| word.bytes() == name));
+        pair.and_then(|pair| pair.get(1)).copied()
+    };
+    let (Some(flags), Some(commands), Some(keys)) = (part(b"flags"), part(b"commands"), part(b"keys")) else {
+        return Err("ACL GETUSER tells no flags, commands and keys".to_owned());
+    };
+    if commands.bytes() == b"+@all" && keys.bytes() == b"~*" {
+        return Ok(Replays::Everything);
+    }
+    let is_off = flags.iter().any(|flag| flag.bytes() == b"off");
+    Ok(Replays::NotAll { is_off })
 }
 
 fn role() -> Seen<Role> {

@@ -12,6 +12,14 @@ use super::values::{self, one, Chance, Word};
 /// A lease that is held, so that fences can hold, and its token.
 pub const HELD_LEASE: (&str, &str) = ("m:lease:held", "1");
 
+/// What MIROIR.PLAN takes, by the names of its arguments.
+const QUANTITIES: &[(&str, &[&str])] = &[
+    ("size", &["1mb", "256kib", "64gb", "1", "9223372036854775807"]),
+    ("time", &["300s", "5m", "1.5h", "1ms"]),
+    ("share", &["0.8", "0", "1"]),
+    ("rate", &["10gbps", "500mbps", "1bps"]),
+];
+
 /// A call, and what may be said of its answer.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -193,6 +201,10 @@ impl Calls {
             values::json(random, form)
         } else if is("sha256") {
             values::sha256(random)
+        } else if let Some((_, quantities)) = QUANTITIES.iter().find(|(kind, _)| *kind == name) {
+            one(random, quantities).into()
+        } else if name == "table" {
+            TABLES[random.usize(..TABLES.len())].name.into()
         } else if is("namespace") {
             values::namespace(random).into()
         } else if is("field") {

@@ -261,7 +261,12 @@ impl Run {
         let mut faults = Vec::new();
         for database in 0..DATABASES {
             client.ask(&format!("SELECT {database}"));
-            faults.extend(audit::audit(client, CLEAN, "COUNT 1000"));
+            let found = audit::audit(client, CLEAN, "COUNT 1000");
+            if !found.is_empty() {
+                // In the millisecond in which a key's time runs out it may be in one place and not in the other.
+                let again = audit::audit(client, CLEAN, "COUNT 1000");
+                faults.extend(found.into_iter().filter(|finding| again.contains(finding)));
+            }
         }
         client.ask("SELECT 0");
         let told: Vec<_> = faults.iter().map(|finding| format!("{finding:?}")).collect();

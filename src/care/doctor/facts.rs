@@ -65,8 +65,22 @@ pub struct Safety {
     pub log: Seen<bool>,
     /// Whether it takes snapshots by itself.
     pub snapshots: Seen<bool>,
+    /// Whether the user `default`, as whom the server replays its log, may run every command on every key.
+    pub replays: Seen<Replays>,
     /// Whom it follows, or who follows it.
     pub role: Seen<Role>,
+}
+
+/// What the user `default` may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replays {
+    /// Every command on every key.
+    Everything,
+    /// Less than that.
+    NotAll {
+        /// Whether nobody can log in as that user.
+        is_off: bool,
+    },
 }
 
 /// The place of a server among others.

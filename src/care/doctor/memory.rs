@@ -134,8 +134,8 @@ pub(super) fn evictions(facts: &Facts) -> Verdict {
         return Ok(None);
     }
     let found = format!(
-        "{} of {most} keys ({}) were evicted within {}: memory is short, and what goes may be a lease's last token, a \
-         configuration row or a sink's whole buffer",
+        "{} of {most} keys ({}) were evicted within {}: memory is short, and what goes is asked for elsewhere, done again, \
+         or gone",
         counted.evicted,
         share(counted.evicted, most),
         seconds(facts.traffic.over)
@@ -143,10 +143,11 @@ pub(super) fn evictions(facts: &Facts) -> Verdict {
     Fault::new(Severity::Warning, found, more_memory(facts))
 }
 
-/// Twice the limit.
+/// Twice the limit, and room for what is there in any case: the limit may have been lifted meanwhile.
 fn more_memory(facts: &Facts) -> String {
     let limit = facts.memory.limit.as_ref().copied().unwrap_or(0);
-    format!("CONFIG SET maxmemory {}", roomy(limit.saturating_mul(2)))
+    let used = facts.memory.used.as_ref().copied().unwrap_or(0);
+    format!("CONFIG SET maxmemory {}", roomy(limit.saturating_mul(2).max(with_overhead(used))))
 }
 
 /// How many look-ups found their key.
@@ -165,7 +166,7 @@ pub(super) fn hits(facts: &Facts) -> Verdict {
         seconds(facts.traffic.over)
     );
     let advice = if counted.evicted > 0 {
-        format!("{}, since keys were evicted", more_memory(facts))
+        more_memory(facts)
     } else {
         "INFO miroir_tables shows which rows expire: give these a longer life (PX of MIROIR.PUT, TOUCH and IDEMP.BEGIN). \
          CONFIG RESETSTAT counts anew"

@@ -87,6 +87,7 @@ pub const CHECKS: &[Check] = &[
     check("eviction-rate", memory::evictions, "INFO stats"),
     check("hit-ratio", memory::hits, "INFO stats"),
     check("persistence", safety::persistence, "CONFIG GET save"),
+    check("log-replay", safety::replay, "ACL GETUSER default"),
     check("replica", safety::replica, "INFO replication"),
     check("rejected-connections", clients::rejected, "INFO stats"),
     check("maxclients", clients::most, "INFO clients"),

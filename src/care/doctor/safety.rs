@@ -1,6 +1,6 @@
 //! Checks of what is left when a server dies.
 
-use super::facts::Role;
+use super::facts::{Replays, Role};
 use super::{Facts, Fault, Severity, Verdict};
 
 /// Whether writes get to the disk.
@@ -22,6 +22,23 @@ pub(super) fn persistence(facts: &Facts) -> Verdict {
         Err(reason) => return Err(format!("no AOF is written, and of snapshots nothing is known: {reason}")),
     };
     Fault::new(severity, found, "CONFIG SET appendonly yes")
+}
+
+/// Whether the server can take in again what it has logged. It replays the file as the user `default`.
+pub(super) fn replay(facts: &Facts) -> Verdict {
+    let is_off = match (facts.safety.log.clone()?, facts.safety.replays.clone()?) {
+        (false, _) | (true, Replays::Everything) => return Ok(None),
+        (true, Replays::NotAll { is_off }) => is_off,
+    };
+    let found = "the user default may not run every command on every key: when the server starts it replays its AOF as that \
+                 user, refuses the transactions in it, which is nearly all that the module has written, and goes on without \
+                 them. Write the same into the ACL file";
+    if is_off {
+        return Fault::new(Severity::Critical, found, "ACL SETUSER default ~* &* +@all");
+    }
+    let found =
+        format!("{found}. Clients and replicas that log in as default need users of their own before");
+    Fault::new(Severity::Critical, found, "ACL SETUSER default off resetpass ~* &* +@all")
 }
 
 /// Whether another server has the data.

@@ -1,7 +1,7 @@
 //! Checks of a namespace: its buffers, its queue, its leases, and whether the module is right about it.
 
 use super::facts::{Growing, Lapsing};
-use super::words::{each, listed, number, seconds, word};
+use super::words::{first, listed, number, seconds, word};
 use super::{Facts, Fault, Severity, Verdict};
 
 /// How many queued jobs are no cause for alarm, however long they wait.
@@ -29,7 +29,7 @@ pub(super) fn cdc(facts: &Facts) -> Verdict {
     let trim = |buffer: &Growing| format!("MIROIR.CDC.TRIM {} BUDGET 0", word(&buffer.key));
     let advice = format!(
         "Start the sink and its pump again (MIROIR.CDC.PEEK, then ACK); only if the events are needed by nobody: {}",
-        each(&growing.some, trim)
+        first(&growing.some, trim)
     );
     Fault::new(if loses { Severity::Critical } else { Severity::Warning }, found, advice)
 }
@@ -66,7 +66,7 @@ pub(super) fn endless(facts: &Facts) -> Verdict {
         number(endless.count, "lease has", "leases have"),
         listed(&endless.some, endless.count, |key| word(key))
     );
-    let advice = each(&endless.some, |key| format!("PEXPIRE {} {LEASE_MS}", word(key)));
+    let advice = first(&endless.some, |key| format!("PEXPIRE {} {LEASE_MS}", word(key)));
     Fault::new(Severity::Warning, found, advice)
 }
 
@@ -82,7 +82,7 @@ pub(super) fn lapsing(facts: &Facts) -> Verdict {
     };
     let found = format!(
         "{} about to lapse: {}. Less than a third is left, and a holder that is well renews after a third: it hangs, or it \
-         has died",
+         has died. If it lives, renew for it; if not, the next pod takes over by itself",
         number(lapsing.count, "lease is", "leases are"),
         listed(&lapsing.some, lapsing.count, of)
     );
@@ -90,11 +90,7 @@ pub(super) fn lapsing(facts: &Facts) -> Verdict {
         let granted = if lease.granted > 0 { lease.granted } else { LEASE_MS };
         format!("MIROIR.LEASE.RENEW {} {} {granted}", word(&lease.key), word(&lease.holder))
     };
-    let advice = format!(
-        "From the holder, if it lives: {}. If not, the next pod takes over by itself",
-        each(&lapsing.some, renew)
-    );
-    Fault::new(Severity::Warning, found, advice)
+    Fault::new(Severity::Warning, found, first(&lapsing.some, renew))
 }
 
 /// Whether the catalog says what the keys say.
@@ -104,12 +100,11 @@ pub(super) fn drift(facts: &Facts) -> Verdict {
     if drift > 0 {
         let found = format!(
             "the module's catalog was at odds with {} within {}: lists and counts may have been wrong. This should never \
-             happen: please report it",
+             happen: please report it, and let AUDIT go on from each cursor that it answers",
             number(usize::try_from(drift).unwrap_or(usize::MAX), "key", "keys"),
             seconds(facts.traffic.over)
         );
-        let advice =
-            format!("MIROIR.AUDIT {namespace} 0 COUNT 1000 REPAIR, and on from the cursor that it answers");
+        let advice = format!("MIROIR.AUDIT {namespace} 0 COUNT 1000 REPAIR");
         return Fault::new(Severity::Warning, found, advice);
     }
     if !facts.store.is_audited {

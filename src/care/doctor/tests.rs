@@ -28,6 +28,7 @@ fn healthy() -> Facts {
         safety: Safety {
             log: Ok(true),
             snapshots: Ok(true),
+            replays: Ok(Replays::Everything),
             role: Ok(Role::Master { replicas: 1, port: 6379 }),
         },
         clients: Clients {
@@ -162,6 +163,12 @@ fn evictions_and_look_ups_in_vain() {
     let parts = ["51 of 1001 keys (5.1 %)", "| CONFIG SET maxmemory 128mb"];
     says("warning", "eviction-rate", &parts, counted(51, 0, 0));
 
+    // The limit may have been lowered, or what is there may have grown: the advice has room for it.
+    says("warning", "eviction-rate", &["| CONFIG SET maxmemory 512mb"], |facts| {
+        counted(51, 0, 0)(facts);
+        facts.memory.used = Ok(300 * MB);
+    });
+
     silent(counted(0, 95, 5));
     says("warning", "hit-ratio", &["94.0 % of 100", "INFO miroir_tables"], counted(0, 94, 6));
     says("warning", "hit-ratio", &[], counted(0, 80, 20));
@@ -184,6 +191,20 @@ fn what_is_left_after_a_crash() {
     silent(safety(true, false));
     says("note", "persistence", &advice, safety(false, true));
     says("warning", "persistence", &advice, safety(false, false));
+
+    let replay = |log, replays| {
+        move |facts: &mut Facts| (facts.safety.log, facts.safety.replays) = (Ok(log), Ok(replays))
+    };
+    let on = Replays::NotAll { is_off: false };
+    says("critical", "log-replay", &["| ACL SETUSER default off"], replay(true, on));
+    says(
+        "critical",
+        "log-replay",
+        &["| ACL SETUSER default ~* &* +@all"],
+        replay(true, Replays::NotAll { is_off: true }),
+    );
+    silent(replay(true, Replays::Everything));
+    says("note", "persistence", &advice, replay(false, on));
 
     let role = |role| move |facts: &mut Facts| facts.safety.role = Ok(role);
     says("warning", "replica", &["REPLICAOF <host"], role(Role::Master { replicas: 0, port: 6379 }));
@@ -271,12 +292,12 @@ fn a_queue_that_stays_deep() {
 
 #[test]
 fn leases_without_an_end_and_near_it() {
-    says("warning", "lease-without-ttl", &["1 lease has", "| PEXPIRE m:lease:a 30000; PEXPIRE"], |facts| {
+    says("warning", "lease-without-ttl", &["1 lease has", "| PEXPIRE m:lease:a 30000"], |facts| {
         let some = vec![b"m:lease:a".to_vec(), b"m:lease:b".to_vec()];
         facts.store.endless = Ok(Many { count: 1, some });
     });
     let lease = Lapsing { key: b"m:lease:a".to_vec(), holder: b"pod".to_vec(), remaining: 9, granted: 30 };
-    let parts = ["9 of 30 ms left", "MIROIR.LEASE.RENEW m:lease:a pod 30"];
+    let parts = ["9 of 30 ms left", "| MIROIR.LEASE.RENEW m:lease:a pod 30"];
     says("warning", "lease-lapsing", &parts, |facts| facts.store.lapsing = Ok(many(vec![lease])));
 }
 

@@ -55,9 +55,9 @@ pub(super) fn listed<T>(some: &[T], count: usize, name: impl Fn(&T) -> String) -
     text
 }
 
-/// A command for each of some.
-pub(super) fn each<T>(some: &[T], command: impl Fn(&T) -> String) -> String {
-    some.iter().map(command).collect::<Vec<_>>().join("; ")
+/// The command for the first of some: advice is one command, and the next look names the next.
+pub(super) fn first<T>(some: &[T], command: impl Fn(&T) -> String) -> String {
+    some.first().map(command).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -207,7 +207,11 @@ pub fn plan(load: &Load) -> Outcome<Cache> {
     }
     let all_replicas = product("replicas", &[masters, replicas.into()])?;
     let pods = fit("pods", masters.saturating_add(all_replicas))?;
-    let usable = product("usable memory, in bytes,", &[masters, pod.bytes.into()])?;
+    let usable = match memory {
+        // Less than one pod: it is not made more by giving it one.
+        Some(memory) if memory < pod.bytes => memory.into(),
+        _ => product("usable memory, in bytes,", &[masters, pod.bytes.into()])?,
+    };
 
     let request = request(pod.binary);
     let nodes = pods.div_ceil(PODS_OF_A_NODE).max(replicas.saturating_add(1));
@@ -349,6 +353,8 @@ mod tests {
         let always = plan(&Load { hits: WHOLE, memory: Some(1), ..images() }).unwrap();
         assert_eq!((always.items, always.working_set_bytes, always.longest_ttl_ms), (0, 0, None));
         assert!(always.fits);
+        let small = plan(&Load { memory: Some(10_000_000_000), ..images() }).unwrap();
+        assert_eq!((small.masters, small.usable_bytes, small.fits), (1, 10_000_000_000, false));
     }
 
     #[test]
