@@ -199,6 +199,8 @@ fn every_form_has_the_settings_of_the_example_but_for_what_a_pod_needs() {
                 "cluster-enabled",
                 "cluster-config-file",
                 "cluster-node-timeout",
+                "miroir.memory-warning-bytes",
+                "miroir.memory-critical-bytes",
             ],
         ),
     ] {

@@ -20,7 +20,7 @@ const CHANNEL: &[u8] = b"revoked";
 pub const REVOKE: Command = Command {
     name: "MIROIR.ADMIN.REVOKE",
     entry: entry(|context, arguments| guarded(context, &REVOKE, arguments, revoke)),
-    summary: "Revokes an admin session, which is not taken back, and publishes its id on <namespace>:admin_session:revoked. \
+    summary: "Revokes an admin session, which is not taken back, and publishes its id on `<namespace>:admin_session:revoked`. \
               The session stays until its time is up.",
     complexity: "O(F + S), F the number of fields of the session, S the number of subscribers.",
     since: "0.1.0",

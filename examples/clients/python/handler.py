@@ -30,10 +30,11 @@ class Rows:
     def get(self, key):
         try:
             return self.server.execute_command("MIROIR.GET", key, keys=[key])
-        except redis.ConnectionError as error:
-            if "client-side caching" not in str(error):
+        except (redis.ConnectionError, redis.NoPermissionError) as error:
+            if not any(words in str(error) for words in ("client-side caching", "client|tracking")):
                 raise
-            # redis-py caches on Redis 7.4 and later, and refuses to connect to any other server: then without.
+            # redis-py caches on Redis 7.4 and later, and refuses to connect to any other server; and a user needs the right
+            # to CLIENT TRACKING: then without.
             say("no cache:", error)
             self.server = connect()
             return self.get(key)

@@ -22,7 +22,7 @@ pub(super) fn cdc(facts: &Facts) -> Verdict {
         format!("{} ({came} came within {}, it holds {events}{lost})", word(key), seconds(*over))
     };
     let found = format!(
-        "{} and nobody takes events out: {}. A sink is down, or its pump; at the budget events are lost",
+        "{} faster than events are taken out: {}. A sink is down, or its pump; at the budget events are lost",
         number(growing.count, "CDC buffer grows", "CDC buffers grow"),
         listed(&growing.some, growing.count, of)
     );
