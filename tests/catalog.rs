@@ -416,29 +416,79 @@ fn a_replica_knows_the_rows_and_goes_on_when_roles_change() {
     assert_agrees_twice(&mut client, "on the former master");
 }
 
-#[test]
-fn a_replica_that_loads_the_data_anew_answers_from_the_old_ones_until_it_has_them() {
-    let (master, mut client) = filled(&["--repl-backlog-size", "1"]);
-    let replica = Server::replica_of(&master, &["--repl-diskless-load", "swapdb"]);
-    let mut other = replica.client();
-    let before = other.integer("MIROIR.COUNT miroir:tasks");
-    // It cannot come back until it has missed more than the backlog holds.
-    other.ask("CONFIG SET masterauth wrong");
-    other.ask("CONFIG SET masteruser nobody");
-    other.ask("CLIENT KILL TYPE master");
+/// A replica that loads beside what it has, and answers meanwhile.
+const SWAPPING: &[&str] =
+    &["--repl-diskless-load", "swapdb", "--loading-process-events-interval-bytes", "1024"];
+
+/// Parts a replica from its master until it is called back.
+fn leave(replica: &mut Client) {
+    replica.ask("CONFIG SET masterauth wrong");
+    replica.ask("CONFIG SET masteruser nobody");
+    replica.ask("CLIENT KILL TYPE master");
+}
+
+fn come_back(replica: &mut Client) {
+    replica.ask("CONFIG SET masterauth ''");
+    replica.ask("CONFIG SET masteruser ''");
+}
+
+/// Writes more than the backlog holds, and answers how many tasks there are then.
+fn grow(master: &mut Client) -> i64 {
     let mut pipe = redis::pipe();
     for number in 0..2_000 {
         let id = format!("n{number:04}");
         pipe.cmd("HSET").arg(&[&format!("miroir:tasks:{id}"), "miroir_id", &id, "status", "failed"]).ignore();
     }
-    pipe.query::<()>(&mut client.connection).unwrap();
-    client.ask("DEL miroir:tasks:raw");
-    let after = client.integer("MIROIR.COUNT miroir:tasks");
+    pipe.query::<()>(&mut master.connection).unwrap();
+    master.ask("DEL miroir:tasks:raw");
+    master.integer("MIROIR.COUNT miroir:tasks")
+}
+
+#[test]
+fn a_replica_whose_master_dies_while_it_loads_goes_on_with_the_data_that_it_had() {
+    // Data of its master's own history are loaded beside those that it goes on to answer from. While it loads those of
+    // a stranger it answers nothing.
+    for (is_stranger, sign) in [(false, "async_loading:1"), (true, "\nloading:1")] {
+        let (master, mut client) = filled(&["--repl-backlog-size", "1"]);
+        let replica = Server::replica_of(&master, SWAPPING);
+        let mut other = replica.client();
+        leave(&mut other);
+        if is_stranger {
+            other.ask("REPLICAOF NO ONE");
+            other.ask(&raw_task("own"));
+        }
+        grow(&mut client);
+        let (before, data) = (other.integer("MIROIR.COUNT miroir:tasks"), other.ask("DEBUG DIGEST"));
+        client.ask("CONFIG SET rdb-key-save-delay 2000");
+        come_back(&mut other);
+        other.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port()));
+        other.wait_for("INFO persistence", |info| info.contains(sign));
+        drop((client, master));
+        other.wait_for("INFO", |info| {
+            ["async_loading:0", "\nloading:0", "master_sync_in_progress:0"]
+                .iter()
+                .all(|sign| info.contains(sign))
+        });
+        assert_eq!(other.ask("DEBUG DIGEST"), data, "it has loaded all: the master was too quick");
+        other.wait_for("MIROIR.COUNT miroir:tasks", |answer| answer == before.to_string());
+        assert_agrees_twice(&mut other, "after a load that came to no end");
+        assert_eq!(other.ask("REPLICAOF NO ONE"), "OK");
+        other.ask(&raw_task("later"));
+        assert_agrees_twice(&mut other, "after the promotion");
+    }
+}
+
+#[test]
+fn a_replica_that_loads_the_data_anew_answers_from_the_old_ones_until_it_has_them() {
+    let (master, mut client) = filled(&["--repl-backlog-size", "1"]);
+    let replica = Server::replica_of(&master, SWAPPING);
+    let mut other = replica.client();
+    let before = other.integer("MIROIR.COUNT miroir:tasks");
+    leave(&mut other);
+    let after = grow(&mut client);
     // Microseconds a key, so that one can look meanwhile.
     other.ask("CONFIG SET key-load-delay 500");
-    other.ask("CONFIG SET loading-process-events-interval-bytes 1024");
-    other.ask("CONFIG SET masterauth ''");
-    other.ask("CONFIG SET masteruser ''");
+    come_back(&mut other);
     other.wait_for("INFO persistence", |info| info.contains("async_loading:1"));
     other.wait_for("MIROIR.COUNT miroir:tasks", |answer| {
         let is_early = answer.starts_with("TRYAGAIN") || answer == before.to_string();

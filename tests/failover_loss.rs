@@ -1,14 +1,12 @@
 //! What a failover may lose: the last writes that the master acknowledged and the replica never got. `WAIT` tells
 //! them from the others, and what is left is whole.
 
-#[path = "failover_loss/network.rs"]
-mod network;
 mod support;
 
 use std::collections::BTreeMap;
 
-use network::Network;
 use support::audit::lasting;
+use support::network::Network;
 use support::{figure, Client, Server};
 
 /// What is there when the network breaks, all of it on the replica.

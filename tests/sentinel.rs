@@ -10,26 +10,17 @@ mod model;
 mod judgement;
 #[path = "load/mod.rs"]
 mod load;
+#[path = "sentinel/rounds.rs"]
+mod rounds;
 #[path = "sentinel/store.rs"]
 mod store;
 mod support;
 
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-use judgement::Losses;
-use load::clearing::clear;
-use load::{wait_until, Asks, Curtain, Position, Told, Worker, World};
+use load::{wait_until, Curtain, World};
+use rounds::{survive, work, ENOUGH};
 use store::Store;
-
-/// How many clients there are. Every third asks for both replicas, every third for one of them.
-const CLIENTS: usize = 9;
-/// How much clients have to be told before and after the master changes.
-const ENOUGH: usize = 1000;
-
-fn failovers() -> usize {
-    std::env::var("MIROIR_FAILOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
 
 /// What becomes of a master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +38,8 @@ fn fail_over(store: &mut Store, world: &World, round: usize, end: End) -> usize 
     let find = store.finder();
     std::thread::scope(|scope| {
         let _curtain = Curtain(world);
-        for number in 0..CLIENTS {
-            let asks = [Asks::Replicas(2), Asks::Replicas(1), Asks::Position][number % 3];
-            let worker = Worker::new(world, number, round, Rng::new(), asks, &find);
-            scope.spawn(move || worker.work());
-        }
-        let history = Position::read(&store.nodes[master].client().ask("INFO replication")).history;
+        work(scope, world, round, |_| &find);
+        let history = store.history(master);
         wait_until("enough work before", || world.told_by(&history) > ENOUGH);
         std::thread::sleep(Duration::from_millis(fastrand::u64(..200)));
         match end {
@@ -62,7 +49,7 @@ fn fail_over(store: &mut Store, world: &World, round: usize, end: End) -> usize 
         let lost = Instant::now();
         let successor = store.wait_for_successor(master);
         let announced = lost.elapsed();
-        let history = Position::read(&store.nodes[successor].client().ask("INFO replication")).history;
+        let history = store.history(successor);
         wait_until("a write on the new master", || world.told_by(&history) > 0);
         println!(
             "{end:?}: a new master after {announced:?}, the first write there after {:?}",
@@ -82,22 +69,7 @@ fn fail_over(store: &mut Store, world: &World, round: usize, end: End) -> usize 
 
 fn survives(end: End) {
     let mut store = Store::start();
-    let (mut known, mut acknowledged) = (Vec::<Told>::new(), 0);
-    let mut losses = Losses::default();
-    for round in 0..failovers() {
-        let when = format!("failover {round}");
-        store.wait_until_whole();
-        let world = World::after(known, acknowledged);
-        let master = fail_over(&mut store, &world, round, end);
-        store.settle(master);
-        let mut client = store.nodes[master].client();
-        world.keep(judgement::pass(&mut client, &world, &mut losses, &when));
-        judgement::expect_agreement(&store, master, &when);
-        judgement::expect_progress(&mut client, &world.told(), &when);
-        clear(&world, &mut client);
-        (known, acknowledged) = (world.told(), world.acknowledged());
-    }
-    losses.print();
+    survive(&mut store, &[0], |store, worlds, round| fail_over(store, &worlds[0], round, end));
 }
 
 #[test]

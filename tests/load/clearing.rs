@@ -14,11 +14,11 @@ pub fn clear(world: &World, client: &mut Client) {
         .filter(|told| matches!(told.fact, Fact::Row { .. } | Fact::Gone { .. } | Fact::Run { .. }))
         .filter_map(|told| told.fact.key().map(str::to_owned))
         .collect();
-    for keys in rows.iter().collect::<Vec<_>>().chunks(500) {
-        // The runs of a canary are no row, and go with it.
-        let rows = keys.iter().filter(|key| !key.starts_with("miroir:canary_runs:")).map(|key| key.as_str());
-        let line: Vec<_> = std::iter::once("MIROIR.DEL").chain(rows).collect();
-        client.raw(&line).unwrap();
+    // The runs of a canary are no row, and go with it.
+    let deleted: Vec<_> =
+        rows.iter().filter(|key| !key.starts_with("miroir:canary_runs:")).map(String::as_str).collect();
+    for keys in deleted.chunks(500) {
+        client.raw(&[&["MIROIR.DEL"], keys].concat()).unwrap();
     }
     // Of a number that never goes back the highest one says it all.
     let mut highest: BTreeMap<Number, i64> = BTreeMap::new();

@@ -335,9 +335,9 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// What a server may answer to anybody.
+/// What a server may answer to anybody. Without its replicas it may also refuse a transaction that it has taken.
 fn is_refusal(error: &str) -> bool {
-    ["STALE ", "TRYAGAIN ", "ASK "].iter().any(|code| error.starts_with(code))
+    ["STALE ", "TRYAGAIN ", "ASK "].iter().any(|code| error.starts_with(code)) || error.contains("NOREPLICAS")
 }
 
 /// What a server answers that does not know the commands, also in a transaction and in a script.

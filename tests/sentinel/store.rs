@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use redis::sentinel::{SentinelClient, SentinelServerType};
 
-use super::load::Link;
+use super::load::{Link, Position};
+use super::support::network::Network;
 use super::support::{module, patience, replicate, Client, Server};
 
 const NAME: &str = "store";
@@ -15,25 +16,67 @@ const SENTINELS: usize = 3;
 /// How long a master may be silent. It must not be taken for dead when other work keeps it from answering.
 const DOWN_AFTER_MS: u32 = 4000;
 /// How long sentinels may take, on a machine with other work, to agree on a new master and to bring all others behind it.
-const FAILOVER_PATIENCE: Duration = Duration::from_secs(60);
+pub const FAILOVER_PATIENCE: Duration = Duration::from_secs(60);
 /// How many lines of each log are told when a test fails.
 const LOGGED: usize = 40;
 const AOF: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec"];
+/// How long an impatient client waits for an answer: longer than for replicas.
+const IMPATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Store {
     pub nodes: Vec<Server>,
     sentinels: Vec<Server>,
+    /// The ways on which all others reach each node, if they are not direct.
+    networks: Vec<Network>,
 }
 
 impl Store {
     pub fn start() -> Self {
         let master = Server::start_with(AOF);
         let replicas: Vec<_> = (0..REPLICAS).map(|_| Server::replica_of(&master, AOF)).collect();
-        let sentinels: Vec<_> = (0..SENTINELS).map(|_| sentinel(&master)).collect();
+        let sentinels: Vec<_> = (0..SENTINELS).map(|_| sentinel(master.port())).collect();
         let nodes = std::iter::once(master).chain(replicas).collect();
-        let store = Self { nodes, sentinels };
+        let store = Self { nodes, sentinels, networks: Vec::new() };
         store.wait_until_whole();
         store
+    }
+
+    /// One in which each node can be cut off from the others and from the sentinels.
+    pub fn behind_networks() -> Self {
+        let nodes: Vec<_> = (0..=REPLICAS).map(|_| Server::start_with(AOF)).collect();
+        let networks: Vec<_> = nodes.iter().map(|node| Network::to(node.port())).collect();
+        for (node, network) in nodes.iter().zip(&networks) {
+            let mut client = node.client();
+            client.succeed("CONFIG SET replica-announce-ip 127.0.0.1");
+            client.succeed(&format!("CONFIG SET replica-announce-port {}", network.port()));
+        }
+        for replica in &nodes[1..] {
+            replica.client().succeed(&format!("REPLICAOF 127.0.0.1 {}", networks[0].port()));
+            replicate(&mut nodes[0].client(), &mut replica.client());
+        }
+        let sentinels: Vec<_> = (0..SENTINELS).map(|_| sentinel(networks[0].port())).collect();
+        let store = Self { nodes, sentinels, networks };
+        store.wait_until_whole();
+        store
+    }
+
+    /// Gives all nodes a setting.
+    pub fn configure(&self, setting: &str) {
+        self.nodes.iter().for_each(|node| drop(node.client().succeed(&format!("CONFIG SET {setting}"))));
+    }
+
+    /// Cuts a node off from all but those clients that reach it directly.
+    pub fn cut_off(&self, node: usize) {
+        self.networks[node].cut();
+    }
+
+    pub fn heal(&self, node: usize) {
+        self.networks[node].heal();
+    }
+
+    /// The port at which a node is announced.
+    fn address(&self, node: usize) -> u16 {
+        self.networks.get(node).map_or_else(|| self.nodes[node].port(), Network::port)
     }
 
     /// The master, if every sentinel says that all nodes and all sentinels are there and well, and if the nodes say so too.
@@ -74,8 +117,7 @@ impl Store {
 
     /// Makes connections to the master, as clients find it: they ask the sentinels, and the node whether it agrees.
     pub fn finder(&self) -> impl Fn() -> Option<Link> + Sync + use<> {
-        let urls: Vec<_> =
-            self.sentinels.iter().map(|one| format!("redis://127.0.0.1:{}/", one.port())).collect();
+        let urls = self.sentinel_urls();
         move || {
             let mut client =
                 SentinelClient::build(urls.clone(), NAME.to_owned(), None, SentinelServerType::Master)
@@ -86,6 +128,29 @@ impl Store {
         }
     }
 
+    /// The same for clients that do not wait for one who does not answer. They work in this database.
+    pub fn impatient_finder(&self, database: u8) -> impl Fn() -> Option<Link> + Sync + use<> {
+        let urls = self.sentinel_urls();
+        move || {
+            let mut sentinel =
+                redis::Client::open(&urls[0][..]).ok()?.get_connection_with_timeout(IMPATIENCE).ok()?;
+            let mut ask = redis::cmd("SENTINEL");
+            ask.arg(&["GET-MASTER-ADDR-BY-NAME", NAME]);
+            let (host, port): (String, u16) = ask.query(&mut sentinel).ok()?;
+            connect(&format!("redis://{host}:{port}/{database}"), IMPATIENCE)
+        }
+    }
+
+    /// Makes connections to one node, whoever is the master, for clients with patience.
+    pub fn faithful_finder(&self, node: usize) -> impl Fn() -> Option<Link> + Sync + use<> {
+        let url = format!("redis://127.0.0.1:{}/", self.nodes[node].port());
+        move || connect(&url, FAILOVER_PATIENCE)
+    }
+
+    fn sentinel_urls(&self) -> Vec<String> {
+        self.sentinels.iter().map(|one| format!("redis://127.0.0.1:{}/", one.port())).collect()
+    }
+
     /// The master, as all sentinels announce it, if they agree.
     pub fn master(&self) -> Option<usize> {
         let mut announced = self
@@ -93,8 +158,8 @@ impl Store {
             .iter()
             .map(|sentinel| sentinel.client().ask(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {NAME}")));
         let first = announced.next()?;
-        let is_it = |node: &Server| first == format!("[127.0.0.1, {}]", node.port());
-        announced.all(|other| other == first).then(|| self.nodes.iter().position(is_it))?
+        let is_it = |node: &usize| first == format!("[127.0.0.1, {}]", self.address(*node));
+        announced.all(|other| other == first).then(|| (0..self.nodes.len()).find(is_it))?
     }
 
     /// Waits until all sentinels announce another master.
@@ -107,6 +172,11 @@ impl Store {
             assert!(Instant::now() < deadline, "no successor; a sentinel says:\n{}", self.sentinels[0].log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The name that a master gives to what it writes.
+    pub fn history(&self, master: usize) -> String {
+        Position::read(&self.nodes[master].client().ask("INFO replication")).history
     }
 
     /// Has a master relieved that is well.
@@ -177,13 +247,19 @@ fn differences(one: &mut Client, other: &mut Client) -> Vec<String> {
     keys.map(|key| format!("{key}: {:?} and {:?}", one.get(key), other.get(key))).take(5).collect()
 }
 
-fn sentinel(master: &Server) -> Server {
+fn connect(url: &str, patience: Duration) -> Option<Link> {
+    let connection = redis::Client::open(url).ok()?.get_connection_with_timeout(patience).ok()?;
+    connection.set_read_timeout(Some(patience)).ok()?;
+    Some(Box::new(connection) as Link)
+}
+
+/// One that watches over the master at this port.
+fn sentinel(master: u16) -> Server {
     let settings = format!(
-        "sentinel monitor {NAME} 127.0.0.1 {} 2\n\
+        "sentinel monitor {NAME} 127.0.0.1 {master} 2\n\
          sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n\
          sentinel failover-timeout {NAME} {}\n\
          sentinel parallel-syncs {NAME} {REPLICAS}\n",
-        master.port(),
         2 * DOWN_AFTER_MS,
     );
     let sentinel = Server::configured(&settings, &["--sentinel"]);

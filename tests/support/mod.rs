@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod effects;
 pub mod guided;
+pub mod network;
 pub mod workload;
 
 use std::collections::BTreeMap;
@@ -195,6 +196,13 @@ impl Server {
         Client { connection: open(self.port).unwrap() }
     }
 
+    /// A new connection to this database.
+    pub fn client_of(&self, database: u8) -> Client {
+        let mut client = self.client();
+        client.succeed(&format!("SELECT {database}"));
+        client
+    }
+
     /// A new connection that speaks RESP3.
     pub fn client_resp3(&self) -> Client {
         let url = format!("redis://127.0.0.1:{}/?protocol=resp3", self.port);
@@ -214,6 +222,27 @@ impl Server {
     /// Ends the process like a loss of power.
     pub fn kill(&mut self) {
         self.stop();
+    }
+
+    /// Lets the process hang, with its connections open, as a machine that swaps or a virtual one that is moved.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+        let deadline = Instant::now() + patience();
+        let status = format!("/proc/{}/status", self.child.id());
+        while !std::fs::read_to_string(&status).unwrap().contains("State:\tT") {
+            assert!(Instant::now() < deadline, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets it wake.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success(), "kill {signal}");
     }
 
     /// Ends the process as an operator does.
