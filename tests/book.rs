@@ -1,4 +1,4 @@
-//! The book: every page has its place in it, and every link of a page leads somewhere.
+//! The book: every page has its place in it, every link of a page leads somewhere, and none of them out of the book.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -98,4 +98,18 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn no_link_leads_out_of_the_book() {
+    let mut outside = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        // What is beside docs/ is not where the book is built to.
+        let leads_out =
+            |link: &String| link.starts_with('/') || link.split(['/', '#']).any(|part| part == "..");
+        let links = links(&text).into_iter().filter(leads_out);
+        outside.extend(links.map(|link| format!("{}: {link}", page.display())));
+    }
+    assert!(outside.is_empty(), "name these files in code font instead: {outside:#?}");
 }

@@ -74,8 +74,15 @@ fn each_setting_is_found_and_its_advice_mends_it() {
     for (lines, severity, check) in [
         (&["CONFIG SET maxmemory 0"][..], "warning", "maxmemory"),
         (&["CONFIG SET maxmemory-policy noeviction"], "warning", "maxmemory-policy"),
-        (&["CONFIG SET maxmemory-policy volatile-ttl"], "note", "maxmemory-policy"),
-        (&["CONFIG SET maxmemory-policy allkeys-random"], "note", "maxmemory-policy"),
+        (&["CONFIG SET maxmemory-policy volatile-lfu"], "note", "maxmemory-policy"),
+        (&["CONFIG SET maxmemory-policy volatile-ttl"], "warning", "eviction-protection"),
+        (&["CONFIG SET miroir.protect-from-eviction no"], "warning", "eviction-protection"),
+        (
+            &["CONFIG SET maxmemory-policy allkeys-random miroir.protect-from-eviction no"],
+            "warning",
+            "eviction-protection",
+        ),
+        (&["CONFIG SET miroir.memory-warning-bytes 2gb"], "note", "used-memory"),
         (&["CONFIG SET appendonly no", "CONFIG SET save '900 1'"], "note", "persistence"),
         (&["CONFIG SET appendonly no", "CONFIG SET save ''"], "warning", "persistence"),
         (&["CONFIG SET tcp-keepalive 0"], "note", "tcp-keepalive"),
@@ -99,6 +106,29 @@ fn each_setting_is_found_and_its_advice_mends_it() {
     }
     client.run(&["CONFIG SET maxmemory-policy allkeys-lfu", "CONFIG SET tcp-keepalive 1"]);
     assert_eq!(told(&mut client, NS), []);
+    // Without a limit nothing is evicted, whatever is protected.
+    client.run(&["CONFIG SET miroir.protect-from-eviction no maxmemory 0"]);
+    assert_eq!(told(&mut client, NS), [("warning".to_owned(), "maxmemory".to_owned())]);
+}
+
+#[test]
+fn nothing_can_be_protected_by_just_the_policies_of_which_info_says_so() {
+    let server = in_order(&[]);
+    let mut client = server.client();
+    for policy in ["lru", "lfu", "random", "ttl"] {
+        for keys in ["allkeys", "volatile"] {
+            let policy = format!("{keys}-{policy}");
+            let answer = client.ask(&format!("CONFIG SET maxmemory-policy {policy}"));
+            if policy == "allkeys-ttl" {
+                assert!(answer.starts_with("ERR"), "{answer}");
+                continue;
+            }
+            assert_eq!(answer, "OK");
+            let is_not_possible = client.ask("INFO miroir_memory").contains("_protection:not-possible");
+            let check = of(&mut client, NS, "eviction-protection");
+            assert_eq!(check.is_some(), is_not_possible, "{policy}: {check:?}");
+        }
+    }
 }
 
 #[test]
@@ -128,13 +158,23 @@ fn a_short_backlog_is_mended_by_the_line_of_the_configuration() {
     assert_eq!(told(&mut server.client(), NS), []);
 }
 
-/// Task rows of 2 KB, a few at a time: what a client sends is memory of the server, too.
+/// Task rows of 2 KB.
 fn tasks(client: &mut Client, number: usize) {
+    rows(client, "tasks:t", &["error", &"e".repeat(2000)], number);
+}
+
+/// Job rows of 2 KB, which must not be evicted.
+fn jobs(client: &mut Client, number: usize) {
+    let params = format!("{{\"dump\":\"{}\"}}", "d".repeat(2000));
+    rows(client, "jobs:j", &["type", "dump", "params", &params], number);
+}
+
+/// Rows, a few at a time: what a client sends is memory of the server, too.
+fn rows(client: &mut Client, name: &str, fields: &[&str], number: usize) {
     for first in (0..number).step_by(50) {
         let mut pipe = redis::pipe();
         for id in first..number.min(first + 50) {
-            let key = format!("{NS}:tasks:t{id}");
-            pipe.cmd("MIROIR.PUT").arg(key).arg(&["error", &"e".repeat(2000)]).ignore();
+            pipe.cmd("MIROIR.PUT").arg(format!("{NS}:{name}{id}")).arg(fields).ignore();
         }
         pipe.exec(&mut client.connection).unwrap();
     }
@@ -217,6 +257,54 @@ fn evictions_stop_as_well_when_the_server_counts_anew() {
     fires(&mut client, NS, "warning", "eviction-rate");
     client.run(&["CONFIG SET maxmemory 64mb", "CONFIG RESETSTAT"]);
     assert_eq!(told(&mut client, NS), []);
+}
+
+#[test]
+fn keys_that_must_not_be_lost_and_went_all_the_same() {
+    let server = in_order(&["--maxmemory", "10mb"]);
+    let mut client = server.client();
+    let is_lost = |client: &mut Client, reason: &str, advice: &str| {
+        let found = fires(client, NS, "critical", "eviction-protection");
+        assert!(found.found.contains(reason) && found.advice.starts_with(advice), "{found:?}");
+        client.succeed(&found.advice);
+        client.run(&["CONFIG RESETSTAT"]);
+        is_silent(client, NS, "eviction-protection");
+        // At once: else there is nothing to evict while memory is full.
+        client.run(&["FLUSHALL SYNC", "CONFIG SET maxmemory 10mb"]);
+    };
+    jobs(&mut client, 100);
+    tasks(&mut client, 9000);
+    assert!(client.figure("stats", "evicted_keys") > 1000);
+    is_silent(&mut client, NS, "eviction-protection");
+    client.run(&["CONFIG RESETSTAT", "FLUSHALL SYNC", "CONFIG SET miroir.protect-from-eviction no"]);
+    jobs(&mut client, 500);
+    tasks(&mut client, 9000);
+    is_lost(&mut client, "protect-from-eviction is no", "CONFIG SET miroir.protect-from-eviction yes");
+    client.run(&["CONFIG SET maxmemory-policy allkeys-random"]);
+    jobs(&mut client, 500);
+    tasks(&mut client, 9000);
+    is_lost(&mut client, "is allkeys-random, by which", "CONFIG SET maxmemory-policy allkeys-lru");
+    // When they are all that there is, something has to go.
+    jobs(&mut client, 9000);
+    is_lost(&mut client, "too little else is left to evict", "CONFIG SET maxmemory 64mb");
+}
+
+#[test]
+fn thresholds_can_be_set_in_any_order_and_those_that_warn_of_nothing_are_found() {
+    let server = in_order(&["--miroir.memory-warning-bytes", "3gb", "--miroir.memory-critical-bytes", "2gb"]);
+    let mut client = server.client();
+    let advice = fires(&mut client, NS, "note", "used-memory").advice;
+    client.succeed(&advice);
+    is_silent(&mut client, NS, "used-memory");
+    for lines in [
+        &["CONFIG SET miroir.memory-warning-bytes 3gb miroir.memory-critical-bytes 4gb"][..],
+        &["CONFIG SET miroir.memory-critical-bytes 6gb miroir.memory-warning-bytes 5gb"],
+        &["CONFIG SET miroir.memory-warning-bytes 7gb", "CONFIG SET miroir.memory-critical-bytes 8gb"],
+        &["CONFIG SET miroir.memory-critical-bytes 2gb", "CONFIG SET miroir.memory-warning-bytes 1gb"],
+    ] {
+        client.run(lines);
+        is_silent(&mut client, NS, "used-memory");
+    }
 }
 
 #[test]

@@ -141,8 +141,11 @@ fn every_number_of_info_miroir_is_a_metric_and_the_same() {
     // Else the audit goes on counting between the two looks.
     client.run(&["CONFIG SET miroir.audit-budget-us 0", "MIROIR.COUNT miroir:tasks"]);
     let exporter = export(&server, None);
-    let told = expected(&info(&mut client));
+    let info = info(&mut client);
+    let told = expected(&info);
     let scrape = scrape(&exporter);
+    let protection = format!("miroir_memory_protection{{state=\"{}\"}}", info["miroir_memory_protection"]);
+    assert_eq!(scrape.get(&protection), Some(&1.0), "{protection}");
     assert!(told.len() > 150, "{told:?}");
     for (series, number) in &told {
         let exported = scrape.get(series).unwrap_or_else(|| panic!("{series} is not exported"));

@@ -299,6 +299,11 @@ fn module(reading: &Reading, all: &mut Vec<Metric>) {
         "0 is none, 1 warning, 2 critical, by the thresholds that are set",
         alone(alert),
     ));
+    if let Some(state) = text("miroir_memory_protection") {
+        let state = vec![(vec![("state", state.to_owned())], 1.0)];
+        let help = "1, with what is done to keep keys that must not be evicted";
+        all.push(level("miroir_memory_protection", help, state));
+    }
     plain(MODULE_LEVELS, "miroir_", reading, level, all);
     plain(MODULE_COUNTS, "miroir_", reading, count, all);
 

@@ -15,7 +15,7 @@ use crate::catalog::table::Rows;
 use crate::catalog::{self, rebuild};
 use crate::keyspace::{self, key_in};
 use crate::schema::{self, Table, TABLES};
-use crate::server::config::{AUDIT_BUDGET, MEMORY_CRITICAL, MEMORY_WARNING};
+use crate::server::config::{AUDIT_BUDGET, MEMORY_CRITICAL, MEMORY_WARNING, PROTECT_FROM_EVICTION};
 use crate::server::info::ServerInfo;
 use crate::server::{Context, Words};
 use crate::store::{buffers, leases};
@@ -121,6 +121,7 @@ fn of_memory(context: &Context<'_>, namespace: &[u8], ready: &Seen<()>) -> Memor
         used: section.number("used_memory"),
         limit: section.number("maxmemory"),
         policy: section.text("maxmemory_policy"),
+        protects: PROTECT_FROM_EVICTION.get(),
         fragmentation: section.number("mem_fragmentation_ratio"),
         fragmented: section.number("mem_fragmentation_bytes"),
         weight,

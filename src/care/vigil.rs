@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::audit;
 use super::doctor::past::{Counters, Level, Marks, Tenure, Window};
 use super::doctor::store::QUEUED;
+use super::protection;
 use crate::catalog::check::COUNTERS;
 use crate::catalog::select::{Filter, Selection};
 use crate::catalog::table::Rows;
@@ -99,6 +100,7 @@ pub fn counted(context: &Context<'_>) -> Result<(Counters, i64), String> {
     let (own_hits, own_misses) = key::look_ups();
     let counters = Counters {
         evicted: number("evicted_keys")?,
+        lost: protection::lost(),
         hits: number("keyspace_hits")?,
         misses: number("keyspace_misses")?,
         own_hits,

@@ -35,6 +35,8 @@ pub struct Memory {
     pub limit: Seen<u64>,
     /// What happens at that limit.
     pub policy: Seen<String>,
+    /// Whether keys that must not be lost are to be kept then.
+    pub protects: bool,
     /// What the kernel gave it, divided by what it uses.
     pub fragmentation: Seen<f64>,
     /// What the kernel gave it beyond what it uses.

@@ -1,14 +1,13 @@
 //! Checks of the memory: its limit, its use, and what its lack has cost.
 
-use super::words::{roomy, seconds, share, size};
+use super::facts::Memory;
+use super::words::{room, roomy, seconds, share, size};
 use super::{Facts, Fault, Severity, Verdict};
 use crate::care::alert::{self, Level};
 
 /// What a server takes for the keys beside what they weigh, by the capacity planning: one and a half times that, as a
 /// fraction.
 const OVERHEAD: (u64, u64) = (3, 2);
-/// The share of the keys that may be evicted, in per cent.
-const EVICTED: u64 = 5;
 /// The share of look-ups that has to find its key, in per cent: for a warning, and for less than that.
 const HITS: (u64, u64) = (95, 80);
 /// How many look-ups say something about their share.
@@ -58,37 +57,12 @@ pub(super) fn limit(facts: &Facts) -> Verdict {
     Fault::new(Severity::Warning, found, advice())
 }
 
-/// What happens at the limit.
-pub(super) fn policy(facts: &Facts) -> Verdict {
-    let policy = facts.memory.policy.as_ref()?;
-    let (severity, why) = match policy.as_str() {
-        "noeviction" => (
-            Severity::Warning,
-            "at maxmemory every write is refused with OOM: no lease is renewed, no job claimed, no task recorded",
-        ),
-        "allkeys-random" => {
-            (Severity::Note, "at maxmemory a lease that is held goes as readily as a task that nobody asks for")
-        }
-        policy if policy.starts_with("volatile-") => (
-            Severity::Note,
-            "at maxmemory only keys with a TTL go, which are sessions, idempotency entries, rate limits and leases; when \
-             none is left every write is refused with OOM",
-        ),
-        _ => return Ok(None),
-    };
-    Fault::new(
-        severity,
-        format!("maxmemory-policy is {policy}: {why}"),
-        "CONFIG SET maxmemory-policy allkeys-lru",
-    )
-}
-
 /// How much memory is used.
 pub(super) fn used(facts: &Facts) -> Verdict {
     let memory = &facts.memory;
     let used = memory.used.clone()?;
     let (severity, threshold) = match alert::level(used, memory.warning, memory.critical) {
-        Level::None => return Ok(None),
+        Level::None => return thresholds(memory),
         Level::Warning => (Severity::Warning, memory.warning),
         Level::Critical => (Severity::Critical, memory.critical),
     };
@@ -101,13 +75,32 @@ pub(super) fn used(facts: &Facts) -> Verdict {
         severity.name()
     );
     let week_ago = facts.now.saturating_sub(7 * 24 * 3_600_000);
+    let next = used.saturating_add(1);
+    let mut raised = format!("miroir.memory-{}-bytes {}", severity.name(), roomy(next));
+    // Else nobody would be warned before it is critical.
+    if severity == Severity::Warning && memory.critical > 0 && room(next) >= memory.critical {
+        raised.push_str(&format!(" miroir.memory-critical-bytes {}", roomy(room(next).saturating_mul(2))));
+    }
     let advice = format!(
         "MIROIR.MEMORY {namespace} shows what weighs; MIROIR.PRUNE {namespace}:tasks BEFORE {week_ago}; where it is meant: \
-         CONFIG SET miroir.memory-{}-bytes {}",
-        severity.name(),
-        roomy(used.saturating_add(1))
+         CONFIG SET {raised}"
     );
     Fault::new(severity, found, advice)
+}
+
+/// Whether there is a warning before it is critical. The server takes any order: both can be set at once, and one after the
+/// other.
+fn thresholds(memory: &Memory) -> Verdict {
+    let (warning, critical) = (memory.warning, memory.critical);
+    if warning == 0 || critical == 0 || warning < critical {
+        return Ok(None);
+    }
+    let found = format!(
+        "miroir.memory-warning-bytes is {}, and miroir.memory-critical-bytes {}: there is no warning before it is critical",
+        size(warning),
+        size(critical)
+    );
+    Fault::new(Severity::Note, found, format!("CONFIG SET miroir.memory-warning-bytes {}", critical / 2))
 }
 
 /// How much memory lies between the values.
@@ -126,25 +119,8 @@ pub(super) fn fragmentation(facts: &Facts) -> Verdict {
     Fault::new(Severity::Warning, found, advice)
 }
 
-/// How many keys were evicted.
-pub(super) fn evictions(facts: &Facts) -> Verdict {
-    let counted = facts.traffic.counted.as_ref()?;
-    let most = facts.traffic.keys.saturating_add(counted.evicted);
-    if counted.evicted.saturating_mul(100) <= most.saturating_mul(EVICTED) {
-        return Ok(None);
-    }
-    let found = format!(
-        "{} of {most} keys ({}) were evicted within {}: memory is short, and what goes is asked for elsewhere, done again, \
-         or gone",
-        counted.evicted,
-        share(counted.evicted, most),
-        seconds(facts.traffic.over)
-    );
-    Fault::new(Severity::Warning, found, more_memory(facts))
-}
-
 /// Twice the limit, and room for what is there in any case: the limit may have been lifted meanwhile.
-fn more_memory(facts: &Facts) -> String {
+pub(super) fn more_memory(facts: &Facts) -> String {
     let limit = facts.memory.limit.as_ref().copied().unwrap_or(0);
     let used = facts.memory.used.as_ref().copied().unwrap_or(0);
     format!("CONFIG SET maxmemory {}", roomy(limit.saturating_mul(2).max(with_overhead(used))))

@@ -2,6 +2,7 @@
 //! with its threshold, its source and what mends it.
 
 pub mod clients;
+pub mod eviction;
 pub mod facts;
 pub mod memory;
 pub mod past;
@@ -81,10 +82,11 @@ const fn check(name: &'static str, judge: fn(&Facts) -> Verdict, by_hand: &'stat
 /// Every check. Each has one finding at most.
 pub const CHECKS: &[Check] = &[
     check("maxmemory", memory::limit, "INFO memory"),
-    check("maxmemory-policy", memory::policy, "INFO memory"),
+    check("maxmemory-policy", eviction::policy, "INFO memory"),
+    check("eviction-protection", eviction::protection, "INFO miroir_memory"),
     check("used-memory", memory::used, "INFO memory"),
     check("fragmentation", memory::fragmentation, "INFO memory"),
-    check("eviction-rate", memory::evictions, "INFO stats"),
+    check("eviction-rate", eviction::rate, "INFO stats"),
     check("hit-ratio", memory::hits, "INFO stats"),
     check("persistence", safety::persistence, "CONFIG GET save"),
     check("log-replay", safety::replay, "ACL GETUSER default"),

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub struct Counters {
     /// Keys that were evicted.
     pub evicted: u64,
+    /// Those of them that must not be lost.
+    pub lost: u64,
     /// Look-ups that found their key.
     pub hits: u64,
     /// Look-ups that did not.
@@ -33,6 +35,7 @@ impl Counters {
     fn since(&self, before: &Self) -> Self {
         Self {
             evicted: self.evicted.saturating_sub(before.evicted),
+            lost: self.lost.saturating_sub(before.lost),
             hits: self.hits.saturating_sub(before.hits),
             misses: self.misses.saturating_sub(before.misses),
             own_hits: self.own_hits.saturating_sub(before.own_hits),

@@ -18,6 +18,7 @@ fn healthy() -> Facts {
             used: Ok(2 * MB),
             limit: Ok(64 * MB),
             policy: Ok("allkeys-lru".to_owned()),
+            protects: true,
             fragmentation: Ok(1.1),
             fragmented: Ok(1 << 20),
             weight: Ok(MB),
@@ -107,8 +108,7 @@ fn what_happens_at_the_limit() {
     for (policy, expected) in [
         ("noeviction", Some("warning")),
         ("volatile-lru", Some("note")),
-        ("volatile-ttl", Some("note")),
-        ("allkeys-random", Some("note")),
+        ("volatile-lfu", Some("note")),
         ("allkeys-lru", None),
         ("allkeys-lfu", None),
     ] {
@@ -122,6 +122,85 @@ fn what_happens_at_the_limit() {
             }
         }
     }
+}
+
+#[test]
+fn what_must_not_be_lost_and_cannot_be_protected() {
+    let check = "eviction-protection";
+    for (policy, why) in [
+        ("volatile-ttl", "what would soon expire goes first"),
+        ("volatile-random", "as readily as a session"),
+        ("allkeys-random", "as readily as a task"),
+        ("allkeys-of-times-to-come", "as readily as a task"),
+    ] {
+        let policy_is = |protects| {
+            move |facts: &mut Facts| {
+                (facts.memory.policy, facts.memory.protects) = (Ok(policy.to_owned()), protects);
+            }
+        };
+        let parts = [why, "| CONFIG SET maxmemory-policy allkeys-lru"];
+        says("warning", check, &parts, policy_is(true));
+        let both = "| CONFIG SET maxmemory-policy allkeys-lru miroir.protect-from-eviction yes";
+        says("warning", check, &[why, both], policy_is(false));
+    }
+}
+
+#[test]
+fn protection_that_is_off_matters_where_something_is_evicted() {
+    let off = |policy: &'static str, limit| {
+        move |facts: &mut Facts| {
+            let memory = &mut facts.memory;
+            (memory.policy, memory.limit, memory.protects) = (Ok(policy.to_owned()), Ok(limit), false);
+        }
+    };
+    let parts = ["jobs", "| CONFIG SET miroir.protect-from-eviction yes"];
+    says("warning", "eviction-protection", &parts, off("allkeys-lru", 64 * MB));
+    says("warning", "eviction-protection", &parts, off("allkeys-lfu", 64 * MB));
+    let (findings, words) = found(off("volatile-lru", 64 * MB));
+    assert_eq!(findings, [("warning", "eviction-protection"), ("note", "maxmemory-policy")], "{words}");
+    assert!(words.contains("leases are evicted like sessions |"), "{words}");
+    says("warning", "maxmemory", &[], off("allkeys-lru", 0));
+    says("warning", "maxmemory-policy", &[], off("noeviction", 64 * MB));
+}
+
+#[test]
+fn what_was_lost_all_the_same() {
+    let lost = |lost, policy: &'static str, protects| {
+        move |facts: &mut Facts| {
+            facts.traffic.counted = Ok(Counters { lost, ..Counters::default() });
+            (facts.memory.policy, facts.memory.protects) = (Ok(policy.to_owned()), protects);
+        }
+    };
+    let says = |parts: &[&str], change: &dyn Fn(&mut Facts)| {
+        says("critical", "eviction-protection", parts, |facts| change(facts));
+    };
+    silent(lost(0, "allkeys-lru", true));
+    let parts = ["1 key that must not be lost was evicted within 300 s", "| CONFIG SET maxmemory 128mb"];
+    says(&parts, &lost(1, "allkeys-lru", true));
+    let parts = ["2 keys that must", "eviction is no", "| CONFIG SET miroir.protect-from-eviction yes"];
+    says(&parts, &lost(2, "allkeys-lfu", false));
+    let parts = ["by which nothing can be protected", "| CONFIG SET maxmemory-policy allkeys-lru"];
+    says(&parts, &lost(2, "volatile-ttl", true));
+    says(&["yes"], &lost(2, "allkeys-random", false));
+}
+
+#[test]
+fn a_warning_that_would_never_come_before_it_is_critical() {
+    let thresholds = |warning, critical| {
+        move |facts: &mut Facts| (facts.memory.warning, facts.memory.critical) = (warning, critical)
+    };
+    let parts = ["is 2.0 GB, and", "bytes 1.0 GB", "| CONFIG SET miroir.memory-warning-bytes 500000000"];
+    says("note", "used-memory", &parts, thresholds(2_000_000_000, 1_000_000_000));
+    says("note", "used-memory", &parts[2..], thresholds(1_000_000_000, 1_000_000_000));
+    silent(thresholds(999_999_999, 1_000_000_000));
+    // Each can be switched off.
+    silent(thresholds(0, 1_000_000_000));
+    silent(thresholds(1_000_000_000, 0));
+    // What is too much now matters more.
+    says("critical", "used-memory", &["MIROIR.MEMORY"], thresholds(2, 1));
+    // What the doctor advises must not be what it says next.
+    let parts = ["CONFIG SET miroir.memory-warning-bytes 1gb miroir.memory-critical-bytes 2gb"];
+    says("warning", "used-memory", &parts, |facts| facts.memory.used = Ok(600_000_000));
 }
 
 #[test]
@@ -162,6 +241,18 @@ fn evictions_and_look_ups_in_vain() {
     silent(counted(50, 0, 0));
     let parts = ["51 of 1001 keys (5.1 %)", "| CONFIG SET maxmemory 128mb"];
     says("warning", "eviction-rate", &parts, counted(51, 0, 0));
+
+    // Of few keys one is more than a twentieth.
+    let few = |keys, evicted| {
+        move |facts: &mut Facts| {
+            facts.traffic.keys = keys;
+            facts.traffic.counted = Ok(Counters { evicted, ..Counters::default() });
+        }
+    };
+    silent(few(0, 5));
+    silent(few(95, 5));
+    says("warning", "eviction-rate", &["6 of 6 keys (100.0 %)"], few(0, 6));
+    says("warning", "eviction-rate", &["6 of 100 keys"], few(94, 6));
 
     // The limit may have been lowered, or what is there may have grown: the advice has room for it.
     says("warning", "eviction-rate", &["| CONFIG SET maxmemory 512mb"], |facts| {

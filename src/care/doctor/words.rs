@@ -12,9 +12,14 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{:.1} {name}", bytes as f64 / unit)
 }
 
-/// The power of two in MB, 64 MB at least, that so many bytes fit in, as CONFIG SET takes it.
+/// The power of two, 64 MB at least, that so many bytes fit in.
+pub(super) fn room(bytes: u64) -> u64 {
+    bytes.max(64 << 20).checked_next_power_of_two().unwrap_or(1 << 63)
+}
+
+/// The same as CONFIG SET takes it.
 pub(super) fn roomy(bytes: u64) -> String {
-    let megabytes = bytes.div_ceil(1 << 20).max(64).checked_next_power_of_two().unwrap_or(1 << 43);
+    let megabytes = room(bytes) >> 20;
     if megabytes >= 1024 {
         format!("{}gb", megabytes / 1024)
     } else {
