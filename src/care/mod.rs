@@ -8,5 +8,4 @@ pub mod memory;
 pub mod observe;
 pub mod plan;
 pub mod protection;
-pub mod samples;
 pub mod vigil;

@@ -9,24 +9,28 @@
 //! Only reads are not heard of: a row that a client reads is as young as a protected key, until a walk over the evictable
 //! rows adds the handicap again. It visits more rows the more of them it finds young.
 
-use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::samples;
-use crate::catalog::{self, check, rebuild};
+use crate::catalog::rebuild;
 use crate::keyspace::{self, Address};
-use crate::schema::{Table, TABLES};
 use crate::server::config::PROTECT_FROM_EVICTION;
 use crate::server::events::DatabaseEvent;
 use crate::server::eviction::{self, Policy};
-use crate::server::{scan, Arg, Context};
+use crate::server::{Arg, Context};
+
+pub mod samples;
+mod walks;
+
+use walks::{FullWalk, Kind, Walk};
 
 /// How much of its memory the server holds when the work begins, and when it ends.
 const NEAR: f32 = 0.5;
 const FAR: f32 = 0.45;
+/// From where on the server may evict before the next turn of the event loop.
+const NEXT: f32 = 0.9;
 /// By how much older than it is something evictable seems: more than a round over the protected keys takes, and not so
 /// much that the keys of other applications would never be the oldest.
 const HANDICAP_MS: i64 = 3_600_000;
@@ -45,13 +49,11 @@ const PART_FOR_EVICTABLE: u32 = 400;
 const WAIT_FOR_CHILD: Duration = Duration::from_secs(600);
 /// How long a piece of the first walk takes.
 const PIECE: Duration = Duration::from_millis(5);
-/// How many keys are looked at without a pause where the server may evict with the next command: after another policy was set,
-/// or the module was loaded. It takes about a microsecond for each. A busy machine must not cut it short: what is not looked at
-/// is not protected for some turns of the event loop.
+/// How many keys are looked at without a pause where the server may evict with the next command: when another policy or limit was
+/// set, or a data set or the module was loaded, on a server that is nearly full. It takes one or two microseconds for each. A busy
+/// machine must not cut it short: what is not looked at is not protected for some turns of the event loop.
 const AT_ONCE: usize = 1_000_000;
 
-/// How many keys are looked up in the catalog at a time.
-const SOME: u32 = 16;
 /// How many rows are written before the walk over the evictable ones follows.
 const MANY: u32 = 64;
 /// The whole of a share.
@@ -83,7 +85,8 @@ fn work<T>(act: impl FnOnce(&mut Work) -> T) -> T {
 
 /// Where everything is.
 struct Work {
-    first: Option<First>,
+    /// The first walk, over all keys of the server.
+    first: Option<FullWalk>,
     protected: Option<Walk>,
     evictable: Option<Walk>,
     /// When the last round over the protected keys began.
@@ -98,18 +101,6 @@ impl Work {
     const fn new() -> Self {
         Self { first: None, protected: None, evictable: None, began: None, ran: None, is_urgent: false }
     }
-}
-
-/// The first walk, over all keys of the server: the catalog may not know them yet.
-#[derive(Default)]
-struct First {
-    database: i32,
-    /// Where in the database; None before its first key.
-    walk: Option<scan::Walk>,
-    /// How many protected keys it has come by.
-    protected: u64,
-    /// All keys of the databases that it has begun.
-    keys: u64,
 }
 
 /// What is being done, in a word.
@@ -157,7 +148,7 @@ pub fn is_at_work(context: &Context<'_>) -> bool {
     {
         return false;
     }
-    begin(false);
+    begin();
     turn_soon(context);
     true
 }
@@ -201,18 +192,18 @@ fn is_near(context: &Context<'_>, share: f32) -> bool {
 }
 
 /// Begins, or begins anew.
-fn begin(is_urgent: bool) {
+fn begin() {
     IS_AT_WORK.store(true, Ordering::Relaxed);
     ALL_ARE_YOUNG.store(false, Ordering::Relaxed);
-    work(|work| *work = Work { ran: work.ran, is_urgent, ..Work::new() });
+    work(|work| *work = Work { ran: work.ran, ..Work::new() });
 }
 
 /// Begins or ends as the memory demands. Answers whether there is work.
-fn follow_memory(context: &Context<'_>, is_urgent: bool) -> bool {
+fn follow_memory(context: &Context<'_>) -> bool {
     let was_at_work = IS_AT_WORK.load(Ordering::Relaxed);
     let is_at_work = is_near(context, if was_at_work { FAR } else { NEAR });
     if is_at_work && !was_at_work {
-        begin(is_urgent);
+        begin();
     }
     if !is_at_work {
         IS_AT_WORK.store(false, Ordering::Relaxed);
@@ -225,12 +216,17 @@ fn follow_memory(context: &Context<'_>, is_urgent: bool) -> bool {
 pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     match event {
         DatabaseEvent::SettingsChanged => reconsider(context),
-        DatabaseEvent::LoadEnds
-        | DatabaseEvent::LoadBesideEnds { replaced: true }
-        | DatabaseEvent::RoleChanged => {
+        // Other keys, of other ages. A replica that is promoted has looked after its own all the time.
+        DatabaseEvent::LoadEnds | DatabaseEvent::LoadBesideEnds { replaced: true } => {
             IS_AT_WORK.store(false, Ordering::Relaxed);
-            // Keys may expire when they are looked at, which not every event is a moment for.
-            if follow_memory(context, true) {
+            if !follow_memory(context) {
+                return;
+            }
+            work(|work| work.is_urgent = is_near(context, NEXT));
+            // On a primary keys may expire when they are looked at, which not every event is a moment for.
+            if context.follows() {
+                hurry(context);
+            } else {
                 turn_soon(context);
             }
         }
@@ -238,8 +234,8 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
     }
 }
 
-/// Looks at the settings again. Where they demand it, what can be done in a moment is done when this returns: the server may
-/// begin to evict with the next command.
+/// Looks at the settings again. If the server may begin to evict with the next command, what can be done in a moment is done when this
+/// returns.
 pub fn reconsider(context: &Context<'_>) {
     if samples::are_being_set() {
         return;
@@ -249,7 +245,8 @@ pub fn reconsider(context: &Context<'_>) {
     if before != wanted as u8 {
         IS_AT_WORK.store(false, Ordering::Relaxed);
     }
-    if follow_memory(context, true) {
+    if follow_memory(context) {
+        work(|work| work.is_urgent = is_near(context, NEXT));
         hurry(context);
     }
 }
@@ -286,7 +283,7 @@ fn hurry(context: &Context<'_>) -> bool {
     let mut first = work(|work| work.first.take()).unwrap_or_default();
     let mut met = 0;
     while (is_urgent && met < AT_ONCE) || Instant::now() < end {
-        let Some(more) = first.piece(context) else {
+        let Some(more) = first.piece(context, |kind, key| visit(context, kind, key)) else {
             EVICTED.store(0, Ordering::Relaxed);
             ALL_ARE_YOUNG.store(true, Ordering::Relaxed);
             samples::follow_share(context, first.protected, first.keys);
@@ -299,39 +296,11 @@ fn hurry(context: &Context<'_>) -> bool {
     true
 }
 
-impl First {
-    /// Looks at some keys. Answers how many; None at the end.
-    fn piece(&mut self, context: &Context<'_>) -> Option<usize> {
-        let Self { database, walk, protected, keys } = self;
-        let walked = context.in_database(*database, || {
-            if walk.is_none() {
-                *walk = scan::Walk::new();
-                *keys += context.keys_of_database();
-            }
-            let is_ours = |key: &[u8]| keyspace::locate(key).is_some();
-            let look = |key: &[u8]| {
-                if visit(context, Kind::Protected, key) {
-                    *protected += 1;
-                } else {
-                    visit(context, Kind::Evictable, key);
-                }
-            };
-            walk.as_mut().and_then(|walk| walk.step(context, is_ours, look))
-        });
-        let met = walked?;
-        if met.is_none() {
-            *walk = None;
-            *database += 1;
-        }
-        Some(met.unwrap_or(0))
-    }
-}
-
 /// Work of the server's periodic kind.
 pub fn cron(context: &Context<'_>) {
     let now = Instant::now();
     let before = work(|work| work.ran.replace(now)).unwrap_or(now);
-    if !follow_memory(context, false) {
+    if !follow_memory(context) {
         return;
     }
     if hurry(context) {
@@ -351,13 +320,6 @@ pub fn cron(context: &Context<'_>) {
     }
 }
 
-/// Which keys are walked over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Protected,
-    Evictable,
-}
-
 /// Goes on with a walk, or begins one. Answers whether it is at its end.
 fn go_on(context: &Context<'_>, kind: Kind, end: Instant, most: u32) -> bool {
     let slot = |work: &mut Work| match kind {
@@ -373,7 +335,7 @@ fn go_on(context: &Context<'_>, kind: Kind, end: Instant, most: u32) -> bool {
     });
     let mut visited = 0;
     while visited < most && Instant::now() < end {
-        match walk.piece(context) {
+        match walk.piece(context, |kind, key| visit(context, kind, key)) {
             Some(keys) => visited += keys,
             None => {
                 if kind == Kind::Protected {
@@ -399,82 +361,6 @@ fn end_round(context: &Context<'_>, walk: &Walk) {
         let keys = walk.databases.iter().map(|database| count(*database)).sum();
         samples::follow_share(context, walk.visited, keys);
     }
-}
-
-/// A walk over keys of a kind: the namespaces that are left, and how far the last of them is.
-#[derive(Debug)]
-struct Walk {
-    kind: Kind,
-    /// All databases of the walk.
-    databases: BTreeSet<i32>,
-    /// How many keys of the kind it has come by.
-    visited: u64,
-    namespaces: Vec<(i32, Vec<u8>)>,
-    next: Next,
-}
-
-/// What is looked at next in a namespace.
-#[derive(Debug, Clone, Copy)]
-enum Next {
-    /// The rows of a table from a slot of the catalog on.
-    Rows(usize, u32),
-    /// The keys beside the rows of a table: so many of them were looked at.
-    Beside(usize, usize),
-}
-
-impl Walk {
-    fn new(kind: Kind) -> Self {
-        let namespaces = catalog::with(|catalog| catalog.namespaces());
-        let databases = namespaces.iter().map(|(database, _)| *database).collect();
-        Self { kind, databases, visited: 0, namespaces, next: Next::Rows(0, 0) }
-    }
-
-    /// Looks at some keys. Answers how many; None at the end.
-    fn piece(&mut self, context: &Context<'_>) -> Option<u32> {
-        let (database, namespace) = self.namespaces.last()?;
-        let (keys, next) = match self.next {
-            Next::Rows(number, slot) => {
-                let Some(table) = table(number) else {
-                    self.namespaces.pop();
-                    self.next = Next::Rows(0, 0);
-                    return Some(0);
-                };
-                let (keys, next) = if table.evictable == (self.kind == Kind::Evictable) {
-                    let of = || check::keys_of(context, namespace, table, slot, SOME);
-                    context.in_database(*database, of).unwrap_or_default()
-                } else {
-                    Default::default()
-                };
-                (keys, next.map_or(Next::Beside(number, 0), |slot| Next::Rows(number, slot)))
-            }
-            Next::Beside(number, passed) => {
-                let keys = beside(*database, namespace, number, passed);
-                let next = if keys.is_empty() {
-                    Next::Rows(number + 1, 0)
-                } else {
-                    Next::Beside(number, passed + keys.len())
-                };
-                (keys, next)
-            }
-        };
-        let visit = || keys.iter().filter(|key| visit(context, self.kind, key)).count();
-        self.visited += context.in_database(*database, visit).unwrap_or(0) as u64;
-        self.next = next;
-        Some(keys.len() as u32)
-    }
-}
-
-fn table(number: usize) -> Option<&'static Table> {
-    TABLES.get(number)
-}
-
-/// Some of the keys beside the rows of a table.
-fn beside(database: i32, namespace: &[u8], number: usize, passed: usize) -> Vec<Vec<u8>> {
-    let Some(table) = table(number) else { return Vec::new() };
-    catalog::with(|catalog| {
-        let keys = catalog.beside(database, namespace, table).skip(passed);
-        keys.take(SOME as usize).map(<[u8]>::to_vec).collect()
-    })
 }
 
 /// Makes a protected key young, or adds the handicap to the age of an evictable one. Answers whether it is of that kind.

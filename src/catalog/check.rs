@@ -82,8 +82,10 @@ pub fn difference(
         let known = known.filter(|rows| rows.find(id).is_some());
         match (known, facts) {
             (None, None) => None,
-            (None, Some(_)) => Some(Difference::Missing),
-            // A row whose time is up is gone for everyone, whether or not the catalog has heard of it.
+            // A row whose time is up is gone for everyone, whether or not the server or the catalog has heard of it.
+            (None, Some(facts)) => {
+                facts.expires_at.is_none_or(|end| end >= now).then_some(Difference::Missing)
+            }
             (Some(rows), None) => rows.position(id, now).map(|_| Difference::Ghost),
             // The clock is no judge here: it may have gone on since the server found that the key is there.
             (Some(rows), Some(facts)) => (!rows.agrees(id, facts)).then_some(Difference::Other),
@@ -205,7 +207,8 @@ fn ghosts(context: &Context<'_>, namespace: &[u8], table: &'static Table, from: 
     next
 }
 
-/// The keys of the rows in so many slots of the catalog, and the next slot, if there are more.
+/// The keys of the rows in so many slots of the catalog, from the highest down, and where to go on, if there are more. `from` is 0
+/// for the beginning. A row that moves meanwhile moves down, so that none is passed over.
 #[must_use]
 pub fn keys_of(
     context: &Context<'_>,
@@ -217,10 +220,12 @@ pub fn keys_of(
     let database = context.database();
     with(|catalog| {
         let Some(rows) = catalog.rows(database, namespace, table) else { return (Vec::new(), None) };
-        let end = from.saturating_add(slots).min(rows.slab().slots());
-        let used = (from..end).filter(|slot| rows.slab().holds(*slot));
+        let all = rows.slab().slots();
+        let end = if from == 0 { all } else { from.min(all) };
+        let begin = end.saturating_sub(slots);
+        let used = (begin..end).rev().filter(|slot| rows.slab().holds(*slot));
         let keys = used.map(|slot| super::key_of(namespace, rows, slot)).collect();
-        (keys, (end < rows.slab().slots()).then_some(end))
+        (keys, (begin > 0).then_some(begin))
     })
 }
 

@@ -12,6 +12,9 @@ const UNDIVIDED: usize = 4096;
 /// Into how many it is divided then.
 const SHARDS: usize = 256;
 
+/// One that is less full than one in so many is made smaller.
+const ROOMY: usize = 8;
+
 /// The slots of the rows of a table, by their ids. The ids themselves stand in the [`Slab`].
 #[derive(Debug)]
 pub struct Directory {
@@ -58,9 +61,13 @@ impl Directory {
     pub fn remove(&mut self, rows: &Slab, slot: u32) {
         let hash = self.hasher.hash_one(rows.id(slot));
         let shard = self.shard(hash);
+        let hasher = &self.hasher;
         if let Some(shard) = self.shards.get_mut(shard) {
             if let Ok(entry) = shard.find_entry(hash, |other| *other == slot) {
                 entry.remove();
+            }
+            if shard.len() < shard.capacity() / ROOMY {
+                shard.shrink_to(2 * shard.len(), |slot| hasher.hash_one(rows.id(*slot)));
             }
         }
     }

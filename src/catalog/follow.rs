@@ -40,6 +40,8 @@ static VOLATILE: Mutex<Volatile> = Mutex::new(Volatile::new());
 static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
 /// Changes that the catalog has taken over, and whose index entries wait for their turn.
 static TO_HEAL: Mutex<Vec<Change>> = Mutex::new(Vec::new());
+/// The same of rows that were evicted, which are not made to wait.
+static EVICTED_ROWS: Mutex<Vec<Change>> = Mutex::new(Vec::new());
 /// Whether the next turn of the event loop will work on the changes.
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
 /// The bytes of the keys that a command writes and of which it tells itself what is there afterwards; null for none.
@@ -66,7 +68,7 @@ pub fn lost(table: &Table) -> (u64, u64) {
 /// How many changes wait to be looked at.
 #[must_use]
 pub fn backlog() -> usize {
-    changes(|changes| changes.len()) + to_heal(|changes| changes.len())
+    changes(|changes| changes.len()) + to_heal(|changes| changes.len()) + evicted(|changes| changes.len())
 }
 
 fn changes<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
@@ -75,6 +77,10 @@ fn changes<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
 
 fn to_heal<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
     act(&mut TO_HEAL.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn evicted<T>(act: impl FnOnce(&mut Vec<Change>) -> T) -> T {
+    act(&mut EVICTED_ROWS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Whether the event of a key comes from a write of which the command tells itself what came of it.
@@ -102,6 +108,10 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
         look(context, key);
         return;
     }
+    if event == b"evicted" && context.inspect(key).is_missing() {
+        forget(context, key, address);
+        return;
+    }
     let expired = event == b"expired";
     let (database, foreign) = (context.database(), !call::is_writing());
     changes(|changes| {
@@ -117,6 +127,26 @@ pub fn key_changed(context: &Context<'_>, event: &[u8], key: &[u8], address: &Ad
     // unloaded. The next cron, or the next command that asks, looks at them.
     if !expired {
         go_on(context);
+    }
+}
+
+/// Forgets a key that was evicted. The server may evict thousands before the next turn of the event loop, and goes on until memory
+/// is free: what is kept of them would make it evict everything.
+fn forget(context: &Context<'_>, key: &[u8], address: &Address<'_>) {
+    let database = context.database();
+    volatile(|volatile| volatile.note(database, key, None));
+    let Some(id) = read::id_of(address) else {
+        with(|catalog| catalog.note_beside(database, address, key, false));
+        return;
+    };
+    with(|catalog| catalog.remove(database, address, id));
+    let is_listed = matches!(address.place, Place::Row(_)) && address.table.index != Index::None;
+    if is_listed && !context.follows() {
+        let change = Change { database, key: key.to_vec(), foreign: true, expired: false };
+        evicted(|changes| changes.push(change));
+        if !context.after_event(take_out_evicted) {
+            go_on(context);
+        }
     }
 }
 
@@ -192,10 +222,18 @@ pub(super) fn go_on(context: &Context<'_>) {
 /// One turn: a piece of whatever is to be done, and another turn if that was not all.
 fn turn(context: &Context<'_>) {
     // Changes that the work itself brings are still part of this turn.
+    take_out_evicted(context);
     let now = Instant::now();
     let more = [rebuild::go_on(context, now + PIECE), work_off(context, now + CHANGES_OF_A_TURN)];
     let is_pending = more.contains(&true) && context.call_later(1, turn);
     IS_PENDING.store(is_pending, Ordering::Relaxed);
+}
+
+/// Takes the index entries of evicted rows out. That takes less time than the server has taken to evict them.
+fn take_out_evicted(context: &Context<'_>) {
+    for change in evicted(std::mem::take) {
+        refresh(context, &change);
+    }
 }
 
 /// Looks at changed keys until the time is over. Answers whether any are left.
@@ -208,6 +246,8 @@ fn work_off(context: &Context<'_>, end: Instant) -> bool {
             some = to_heal(last);
         }
         if some.is_empty() {
+            changes(|changes| changes.shrink_to(MANY));
+            to_heal(|changes| changes.shrink_to(MANY));
             return false;
         }
         some.drain(..).for_each(|change| refresh(context, &change));
@@ -264,6 +304,7 @@ const HEALED_AT_ONCE: usize = 1000;
 /// Looks at every key that has changed, also at those whose time was up, and at their index entries.
 pub fn catch_up_with_all(context: &Context<'_>) {
     catch_up(context, None);
+    take_out_evicted(context);
     while work_off(context, Instant::now() + CHANGES_OF_A_TURN) {}
 }
 
@@ -332,6 +373,7 @@ pub fn database_changed(context: &Context<'_>, event: DatabaseEvent) {
             };
             changes(rename);
             to_heal(rename);
+            evicted(rename);
             volatile(|volatile| volatile.rename(|database| Some(other(database))));
             rebuild::databases_swapped(context);
         }
@@ -365,6 +407,7 @@ pub fn cron(context: &Context<'_>) {
     let was_pending = IS_PENDING.swap(true, Ordering::Relaxed);
     lose_fields(context.now_ms());
     retire(context);
+    take_out_evicted(context);
     work_off(context, Instant::now() + PIECE);
     heal::again(context);
     super::check::go_on(context);
@@ -418,5 +461,6 @@ fn retire(context: &Context<'_>) {
 pub(super) fn end() {
     changes(|changes| *changes = Vec::new());
     to_heal(|changes| *changes = Vec::new());
+    evicted(|changes| *changes = Vec::new());
     volatile(|volatile| volatile.flush(None));
 }

@@ -114,6 +114,12 @@ impl Lists {
         self.numbers.get(field).into_iter().flatten().map(|(bytes, value)| (&**bytes, *value))
     }
 
+    /// A value by its number.
+    #[must_use]
+    pub fn bytes_of(&self, value: Value) -> Option<&[u8]> {
+        self.known(value).map(|known| &*known.bytes)
+    }
+
     /// The rows that have a value.
     #[must_use]
     pub fn rows_of(&self, value: Value) -> Option<&Ordered> {

@@ -1,11 +1,14 @@
 //! Where the catalog keeps its rows: in chunks of columns. A column that no row of a chunk needs takes no memory,
-//! and nothing ever moves, so that growing never makes the server wait.
+//! and nothing moves by itself, so that growing never makes the server wait.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// How many rows a chunk holds.
 const CHUNK: usize = 1024;
+
+/// So many vacant slots are no matter. Tests have fewer rows.
+const FEW: usize = if cfg!(test) { 16 } else { CHUNK };
 
 /// The number of filter values of a row at most. A table may have as many filters.
 pub const MAX_FILTERS: usize = 4;
@@ -53,7 +56,8 @@ struct Chunk {
 pub struct Slab {
     filters: usize,
     chunks: Vec<Chunk>,
-    /// The lowest comes first, so that the upper chunks empty themselves in time.
+    /// The lowest comes first, so that the upper chunks empty themselves in time. Those behind the last row are left over from
+    /// rows that were there once.
     vacant: BinaryHeap<Reverse<u32>>,
     rows: usize,
 }
@@ -114,10 +118,13 @@ impl Slab {
     /// Keeps a row with this id in a slot of its own. None when the numbers of slots are used up.
     pub fn insert(&mut self, id: &[u8], entry: &Entry) -> Option<u32> {
         let filters = self.filters;
+        let slots = self.slots();
         let slot = match self.vacant.pop() {
-            Some(Reverse(slot)) => slot,
-            None => {
-                let slot = self.slots();
+            Some(Reverse(slot)) if slot < slots => slot,
+            _ => {
+                // The lowest is left over, and so are all.
+                self.vacant.clear();
+                let slot = slots;
                 if slot == u32::MAX {
                     return None;
                 }
@@ -159,6 +166,32 @@ impl Slab {
         self.rows -= 1;
         self.vacant.push(Reverse(slot));
         true
+    }
+
+    /// Gives the vacant slots behind the last row back: that one is in the highest slot afterwards.
+    pub fn trim(&mut self) {
+        while let Some(chunk) = self.chunks.last_mut() {
+            while chunk.cores.last().is_some_and(|core| core.payload == 0) {
+                chunk.cores.pop();
+            }
+            chunk.values.truncate(chunk.cores.len() * self.filters);
+            if !chunk.cores.is_empty() {
+                break;
+            }
+            self.chunks.pop();
+        }
+        let slots = self.slots();
+        let vacant = slots as usize - self.rows;
+        if self.vacant.len() > 2 * vacant + FEW {
+            self.vacant.retain(|Reverse(slot)| *slot < slots);
+            self.vacant.shrink_to_fit();
+        }
+    }
+
+    /// Whether most slots are vacant, so that it is worth while to bring rows from the highest to the lowest.
+    #[must_use]
+    pub fn is_sparse(&self) -> bool {
+        self.slots() as usize > 2 * self.rows + FEW
     }
 
     /// The id of a row; empty for a slot without one.
@@ -374,6 +407,26 @@ mod tests {
         assert_eq!((slab.id(5), slab.payload(5), slab.order(5)), (&b"x"[..], 11, 7));
         assert_eq!(slab.values(5), [1, 2, ABSENT, ABSENT]);
         assert_eq!(slab.slots(), 3000);
+    }
+
+    #[test]
+    fn vacant_slots_behind_the_last_row_are_given_back() {
+        let mut slab = Slab::new(2);
+        for id in 0..5000u32 {
+            slab.insert(&id.to_be_bytes(), &entry(1));
+        }
+        for slot in (10..5000).rev().filter(|slot| *slot != 20) {
+            slab.remove(slot);
+        }
+        assert!(slab.is_sparse());
+        slab.trim();
+        assert!(!slab.is_sparse());
+        assert_eq!((slab.slots(), slab.len(), slab.chunks.len()), (21, 11, 1));
+        assert!(slab.vacant.len() < 50, "{} vacant slots are remembered", slab.vacant.len());
+        for slot in (10..20).chain(21..3000) {
+            assert_eq!(slab.insert(b"again", &entry(2)), Some(slot));
+        }
+        assert_eq!((slab.id(20), slab.values(2999)), (&20u32.to_be_bytes()[..], [1, 2, ABSENT, ABSENT]));
     }
 
     #[test]

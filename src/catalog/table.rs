@@ -250,6 +250,13 @@ impl Rows {
     /// Forgets a row. Answers whether it was known.
     pub fn remove(&mut self, id: &[u8]) -> bool {
         let Some(slot) = self.find(id) else { return false };
+        self.take_out(slot);
+        self.slab.trim();
+        self.close_ranks();
+        true
+    }
+
+    fn take_out(&mut self, slot: u32) {
         let was_gathered = self.gathered.as_mut().is_some_and(|gathered| gathered.remove(slot));
         if self.is_listed() && !was_gathered {
             self.lists.remove(&self.slab, slot, ALL_FIELDS);
@@ -265,7 +272,6 @@ impl Rows {
         self.payload -= self.slab.payload(slot);
         self.directory.remove(&self.slab, slot);
         self.slab.remove(slot);
-        true
     }
 
     fn set_payload(&mut self, slot: u32, payload: u64) {
@@ -466,5 +472,6 @@ fn differences(a: &Values, b: &Values) -> u8 {
     (0..a.len()).filter(|field| a[*field] != b[*field]).fold(0, |fields, field| fields | 1 << field)
 }
 
+mod ranks;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::FAMILIES;
-use crate::care::{alert, audit, protection, samples};
+use crate::care::protection::{self, samples};
+use crate::care::{alert, audit};
 use crate::catalog::check::COUNTERS;
 use crate::catalog::table::Totals;
 use crate::catalog::{self, follow, rebuild};

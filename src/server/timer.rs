@@ -1,4 +1,4 @@
-//! Work for the next turn of the server's event loop.
+//! Work for later: for the next turn of the server's event loop, or for the end of what the server is doing.
 
 use std::os::raw::c_void;
 
@@ -24,6 +24,24 @@ impl Context<'_> {
         unsafe { create(self.as_ptr(), milliseconds, Some(ring::<F>), std::ptr::null_mut()) };
         true
     }
+
+    /// Calls `handler` as soon as it may write after a keyspace event: when the server has done what brought the event (Redis 7.2 and
+    /// later, Valkey), or at once. Answers whether it is called.
+    pub fn after_event<F>(&self, handler: F) -> bool
+    where
+        F: Fn(&Context<'_>) + Copy + 'static,
+    {
+        const { assert!(size_of::<F>() == 0, "a handler is a plain function, not a closure over data") };
+        // SAFETY: a read of a function pointer that the server's init has set, or left null.
+        let Some(add) = (unsafe { raw::RedisModule_AddPostNotificationJob }) else {
+            handler(self);
+            return true;
+        };
+        // SAFETY: the context is live; the callback is a function of this library, which the server calls before anything else
+        // that could take the library out; there is no data to be freed.
+        let status = unsafe { add(self.as_ptr(), Some(ring::<F>), std::ptr::null_mut(), None) };
+        status == raw::REDISMODULE_OK as i32
+    }
 }
 
 extern "C" fn ring<F>(context: *mut raw::RedisModuleCtx, _data: *mut c_void)
@@ -33,7 +51,7 @@ where
     guard(|| {
         // SAFETY: the server's context is valid during the callback.
         if let Some(context) = unsafe { Context::from_ptr(context) } {
-            // SAFETY: `call_later` accepts only types without data, of which any aligned pointer is a value.
+            // SAFETY: only types without data are accepted above, of which any aligned pointer is a value.
             let handler = unsafe { std::ptr::NonNull::<F>::dangling().as_ref() };
             handler(&context);
         }
