@@ -23,7 +23,7 @@ use std::os::raw::c_int;
 
 use redis_module::raw;
 use server::alloc::ServerAllocator;
-use server::load;
+use server::{load, unload};
 
 /// The version as the server shows it: major, minor and patch with two digits each.
 const VERSION: c_int = 100;
@@ -40,11 +40,12 @@ static ALLOCATOR: ServerAllocator = ServerAllocator;
 pub unsafe extern "C" fn RedisModule_OnLoad(
     context: *mut raw::RedisModuleCtx,
     _argv: *mut *mut raw::RedisModuleString,
-    _argc: c_int,
+    argc: c_int,
 ) -> c_int {
     // SAFETY: by the caller's promise.
     unsafe { load::init(context, c"miroir", VERSION) }
         .and_then(|context| {
+            load::no_arguments(&context, argc)?;
             load::start(
                 &context,
                 commands::all(),
@@ -75,7 +76,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 pub unsafe extern "C" fn RedisModule_OnUnload(context: *mut raw::RedisModuleCtx) -> c_int {
     // SAFETY: by the caller's promise.
     let Some(context) = (unsafe { load::context(context) }) else { return raw::REDISMODULE_ERR as c_int };
-    if !load::may_stop(&context, commands::all()) {
+    if !unload::may_stop(&context, commands::all()) {
         return raw::REDISMODULE_ERR as c_int;
     }
     watch::end(&context);

@@ -353,8 +353,12 @@ fn the_native_commands_that_are_used_are_those_that_are_needed() {
     names_in(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut used);
     // Sent where nothing is to be done.
     used.remove("PING");
-    // MODULE UNLOAD asks who has rights; without an answer it goes on.
+    // MODULE UNLOAD asks who has rights and who is connected; without an answer it goes on.
     used.remove("ACL");
+    used.remove("CLIENT");
+    // The server sends these, and the module only looks whether it can.
+    used.remove("MULTI");
+    used.remove("EXEC");
     // Of these MIROIR.DOCTOR says that it could not look.
     used.remove("CONFIG");
     used.remove("SLOWLOG");
@@ -363,8 +367,20 @@ fn the_native_commands_that_are_used_are_those_that_are_needed() {
 }
 
 #[test]
+fn arguments_that_would_do_nothing_are_refused() {
+    let server = Server::bare(&[]);
+    let mut client = server.client();
+    let module = support::module();
+    let load = ["MODULE", "LOAD", module.to_str().unwrap()];
+    let answer = client.call(&[&load[..], &["protect-from-eviction", "no"]].concat());
+    assert!(answer.starts_with("ERR"), "{answer}");
+    assert!(server.log().contains("the module takes no arguments: settings stand in the configuration"));
+    assert_eq!(client.call(&load), "OK");
+}
+
+#[test]
 fn a_server_that_has_renamed_a_needed_command_is_told_so_at_once() {
-    for command in ["LPUSH", "SADD", "PEXPIREAT", "PUBLISH"] {
+    for command in ["LPUSH", "SADD", "PEXPIREAT", "PUBLISH", "MULTI", "EXEC"] {
         let server = Server::bare(&["--rename-command", command, "HIDDEN"]);
         let mut client = server.client();
         let answer = client.call(&["MODULE", "LOAD", support::module().to_str().unwrap()]);

@@ -51,6 +51,12 @@ const WRITES: &[&str] = &[
     "MIROIR.SCOPEDKEY.ROTATE m:search_ui_scoped_key:i shown nonsense PRIMARYKEY SECRET",
     "MIROIR.SCOPEDKEY.RETIRE m:search_ui_scoped_key:i 2 FORCE",
     "MIROIR.ADMIN.REVOKE m:admin_session:a",
+    // Names that are not quite right.
+    "MIROIR.PATCH m:admin_session:a CSRF_TOKEN SECRET",
+    "MIROIR.PUT m:admin_sessions:a csrf_token SECRET admin_key_hash SECRET",
+    "MIROIR.PUT nonsense admin-key-hash SECRET",
+    "MIROIR.PUT m:search_ui_scoped_key:i primary_uid shown PRIMARYKEY SECRET",
+    "MIROIR.SCOPEDKEY.ROTATE m:search_ui_scoped_key:i shown 3 PRIMARY_KEY SECRET",
 ];
 
 #[test]

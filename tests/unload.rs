@@ -127,3 +127,47 @@ fn it_stays_as_long_as_the_server_would_crash_for_lack_of_a_command_that_a_user_
     unload(&mut client);
     assert!(server.is_alive());
 }
+
+/// What waits is done with the command that it was sent for, and this one has gone with the module.
+#[test]
+fn it_stays_as_long_as_calls_wait_for_exec_or_for_the_end_of_a_pause() {
+    let mut server = Server::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    let refused = |client: &mut Client, server: &Server, why: &str| {
+        let answer = client.wait_for("MODULE UNLOAD miroir", |answer| !answer.contains("timer"));
+        assert!(answer.starts_with("ERR"), "{why}: {answer}");
+        assert!(server.log().contains(why), "{}", server.log());
+    };
+    other.succeed("MULTI");
+    assert_eq!(other.ask("MIROIR.PUT m:tasks:t index_uid i"), "QUEUED");
+    refused(&mut client, &server, "has queued commands after MULTI");
+    assert_eq!(other.ask("EXEC"), "[1]", "it works on");
+    client.succeed("CLIENT PAUSE 60000 WRITE");
+    refused(&mut client, &server, "clients are held back by CLIENT PAUSE");
+    client.succeed("CLIENT UNPAUSE");
+    drop(other);
+    client.wait_for("CLIENT LIST", |list| list.lines().count() == 1);
+    unload(&mut client);
+    assert!(server.is_alive());
+}
+
+/// Redis 8 looks at the last command of a client when the next one comes.
+#[test]
+fn clients_that_have_used_it_may_go_on_after_it_has_gone() {
+    let mut server = Server::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    other.succeed("MIROIR.PUT m:tasks:t index_uid i");
+    let remembers = client.ask("INFO server").contains("redis_version:8");
+    let answer = client.wait_for("MODULE UNLOAD miroir", |answer| !answer.contains("timer"));
+    if remembers {
+        assert_ne!(answer, "OK");
+        assert!(server.log().contains("has sent a command of the module last"), "{answer}");
+        other.succeed("PING");
+        unload(&mut client);
+    } else {
+        assert_eq!(answer, "OK");
+    }
+    assert!(other.ask("MIROIR.GET m:tasks:t").contains("unknown command"));
+    assert_eq!(other.ask("HGET m:tasks:t index_uid"), "i");
+    assert!(server.is_alive());
+}

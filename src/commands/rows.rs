@@ -6,10 +6,9 @@ use super::syntax::{FENCE, KEY, MILLISECONDS};
 use super::target;
 use super::write;
 use crate::errors::{Failure, Outcome};
-use crate::keyspace;
 use crate::rules::expiry;
 use crate::rules::row::{self, Changes, Circumstances, Expiry, Given, Life, Plan, Value};
-use crate::schema::Table;
+use crate::schema::{self, Table};
 use crate::server::command::{Access, Argument, Command, KeyUse, Keys, Kind, Repeated};
 use crate::server::config::max_field_bytes;
 use crate::server::entry::entry;
@@ -26,7 +25,7 @@ const FIELDS: Argument = Argument::new(
 pub const PUT: Command = Command {
     name: "MIROIR.PUT",
     entry: entry(|context, arguments| {
-        guarded(context, &PUT, arguments, put).inspect_err(|_| hide_all_secrets(context, arguments))
+        guarded(context, &PUT, arguments, put).inspect_err(|_| hide_what_seems_secret(context, arguments))
     }),
     summary: "Writes a whole row and its index entries.",
     complexity: "O(F), F the number of fields of the row.",
@@ -92,7 +91,7 @@ fn put(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
 pub const PATCH: Command = Command {
     name: "MIROIR.PATCH",
     entry: entry(|context, arguments| {
-        guarded(context, &PATCH, arguments, patch).inspect_err(|_| hide_all_secrets(context, arguments))
+        guarded(context, &PATCH, arguments, patch).inspect_err(|_| hide_what_seems_secret(context, arguments))
     }),
     summary: "Changes some fields of a row. An empty value removes an optional field.",
     complexity: "O(F), F the number of fields of the row.",
@@ -241,23 +240,17 @@ pub fn circumstances<'a>(context: &Context<'_>, target: &Target<'a>) -> Circumst
     }
 }
 
-/// The same as [`hide_secrets`] for a call that was refused, perhaps before the table was known.
-fn hide_all_secrets(context: &Context<'_>, arguments: &[Arg<'_>]) {
-    let address = arguments.first().and_then(|key| keyspace::locate(key.bytes()));
-    if let Some(address) = address {
-        hide_secrets(context, address.table, arguments);
+/// Keeps the values of secret fields out of what the server shows of the call.
+fn hide_secrets(context: &Context<'_>, table: &Table, words: &[Arg<'_>]) {
+    if table.fields.iter().any(|field| field.is_secret) {
+        hide_what_seems_secret(context, words);
     }
 }
 
-/// Keeps the values of secret fields out of what the server shows of the call.
-fn hide_secrets(context: &Context<'_>, table: &Table, words: &[Arg<'_>]) {
-    if !table.fields.iter().any(|field| field.is_secret) {
-        return;
-    }
-    for pair in words.windows(2) {
-        if table.field(pair[0].bytes()).is_some_and(|field| field.is_secret) {
-            context.hide(pair[1]);
-        }
+/// The same for a call that was refused, perhaps for a name that is not quite right.
+pub fn hide_what_seems_secret(context: &Context<'_>, words: &[Arg<'_>]) {
+    for pair in words.windows(2).filter(|pair| schema::seems_secret(pair[0].bytes())) {
+        context.hide(pair[1]);
     }
 }
 

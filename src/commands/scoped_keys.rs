@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::fence::guarded;
-use super::rows::circumstances;
+use super::rows::{circumstances, hide_what_seems_secret};
 use super::syntax::{FENCE, KEY, MILLISECONDS};
 use super::target;
 use super::write;
@@ -30,7 +30,7 @@ const POD: Argument = Argument::new("pod", Kind::String);
 pub const ROTATE: Command = Command {
     name: "MIROIR.SCOPEDKEY.ROTATE",
     entry: entry(|context, arguments| {
-        hide_key(context, arguments);
+        hide_what_seems_secret(context, arguments);
         guarded(context, &ROTATE, arguments, rotate)
     }),
     summary: "Makes a key the primary one of an index, and the primary one the previous.",
@@ -48,15 +48,6 @@ pub const ROTATE: Command = Command {
     ],
     reply: "`1` rotated, `0` refused: the generation is not above the current one.",
 };
-
-/// Keeps the key out of what the server shows of the call.
-fn hide_key(context: &Context<'_>, arguments: &[Arg<'_>]) {
-    for pair in arguments.windows(2) {
-        if pair[0].bytes().eq_ignore_ascii_case(b"PRIMARYKEY") {
-            context.hide(pair[1]);
-        }
-    }
-}
 
 fn rotate(context: &Context<'_>, arguments: &[Arg<'_>]) -> Outcome<Reply> {
     let mut arguments = Arguments::new(arguments);

@@ -179,6 +179,17 @@ pub struct Field {
     pub is_secret: bool,
 }
 
+/// Whether a word seems to be meant for the name of a secret field of any table, or for an option that gives its value: also in another
+/// case, and with other signs between its parts.
+#[must_use]
+pub fn seems_secret(word: &[u8]) -> bool {
+    fn letters(word: &[u8]) -> impl Iterator<Item = u8> + '_ {
+        word.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
+    }
+    let mut fields = TABLES.iter().flat_map(|table| table.fields).filter(|field| field.is_secret);
+    fields.any(|field| letters(word).eq(letters(field.name().as_bytes())))
+}
+
 /// Where the value of a field comes from when a row is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {

@@ -91,7 +91,9 @@ pub fn register(context: &Context<'_>) -> Outcome<()> {
     let load = load.ok_or_else(|| Failure::internal("no module configuration"))?;
     // SAFETY: called while the module loads, after all settings are registered.
     if unsafe { load(context.as_ptr()) } != raw::REDISMODULE_OK as c_int {
-        return Err(Failure::internal("the server refused a value of a miroir setting"));
+        return Err(Failure::refused(
+            "a setting of the module has a value that it cannot have: the line above says which",
+        ));
     }
     Ok(())
 }

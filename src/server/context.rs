@@ -195,10 +195,16 @@ impl Context<'_> {
     /// Whether nothing may be written now, because the server hands its data over (CLIENT PAUSE, FAILOVER).
     #[must_use]
     pub fn must_not_write(&self) -> bool {
+        self.follows() || self.holds_clients_back()
+    }
+
+    /// Whether clients that write are held back until the server goes on (CLIENT PAUSE, FAILOVER).
+    #[must_use]
+    pub fn holds_clients_back(&self) -> bool {
         // SAFETY: a read of a function pointer; Redis 6.0 and later have it.
         let Some(avoid) = (unsafe { raw::RedisModule_AvoidReplicaTraffic }) else { return false };
         // SAFETY: takes nothing, reads a state of the server.
-        self.follows() || unsafe { avoid() != 0 }
+        unsafe { avoid() != 0 }
     }
 
     /// Writes a warning to the server's log, under the module's name.

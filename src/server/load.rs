@@ -36,6 +36,17 @@ pub unsafe fn init<'a>(
     unsafe { Context::from_ptr(context) }
 }
 
+/// Sees to it that the module was loaded without arguments: whoever gives some means a setting, and would think that it is set.
+pub fn no_arguments(context: &Context<'_>, count: c_int) -> Option<()> {
+    if count > 0 {
+        context.warn(
+            "the module takes no arguments: settings stand in the configuration, such as miroir.max-field-bytes 1048576",
+        );
+        return None;
+    }
+    Some(())
+}
+
 /// Starts the module: its settings, its commands, its ears. `key_changed` is called after each change of a key that
 /// `is_wanted`, `database_changed` after each event of whole databases, `cron` now and then, `info` for every INFO.
 /// None when something was refused; the reason is in the server's log.
@@ -109,12 +120,20 @@ pub const NEEDED: &[&CStr] = &[
     c"ZREVRANGEBYSCORE",
 ];
 
+/// What the server writes around several writes of one command.
+const AROUND: &[&CStr] = &[c"MULTI", c"EXEC"];
+
 /// Checks that no command is missing under its name, as `rename-command` can bring about: a write could not be done to its
 /// end, or not be told to replicas.
 fn check_commands(context: &Context<'_>) -> Outcome<()> {
-    for command in NEEDED {
-        // Without arguments none of them does anything, and only one that is missing is said to be unknown.
-        if let Err(failure) = context.read(command, &Words::default()) {
+    // Without arguments none of these does anything, and with one not of those; only one that is missing is said to be unknown.
+    let needed = NEEDED.iter().map(|command| (command, 0));
+    for (command, words) in needed.chain(AROUND.iter().map(|command| (command, 1))) {
+        let mut arguments = Words::with_capacity(words);
+        for _ in 0..words {
+            arguments.bytes(b"");
+        }
+        if let Err(failure) = context.read(command, &arguments) {
             if failure.text().contains("nknown") {
                 let name = command.to_string_lossy();
                 return Err(Failure::refused(format_args!(
@@ -134,42 +153,6 @@ fn check_commands(context: &Context<'_>) -> Outcome<()> {
 pub unsafe fn context<'a>(pointer: *mut raw::RedisModuleCtx) -> Option<Context<'a>> {
     // SAFETY: by the caller's promise.
     unsafe { Context::from_ptr(pointer) }
-}
-
-/// Whether the server survives it when the module goes. Redis 7.2 and later and Valkey apply the rules of all users anew
-/// once the commands are gone, and crash at a rule that names one of them. If it does not, the log says what to do.
-pub fn may_stop(context: &Context<'_>, mut commands: impl Iterator<Item = &'static Command>) -> bool {
-    // SAFETY: a read of a function pointer; the servers that apply the rules anew are those that have it.
-    if unsafe { raw::RedisModule_SetCommandACLCategories }.is_none() {
-        return true;
-    }
-    let mut words = Words::with_capacity(1);
-    words.bytes(b"LIST");
-    // Where the command has another name nobody can tell; the server then does as it was told.
-    let Ok(users) = context.read(c"ACL", &words) else { return true };
-    let lines: Vec<_> = users.root().iter().map(|line| String::from_utf8_lossy(line.bytes())).collect();
-    let rules: Vec<_> = lines.iter().flat_map(|line| rules_for_commands(line)).collect();
-    let held = commands.find_map(|command| {
-        rules
-            .iter()
-            .find(|(_, name)| name.eq_ignore_ascii_case(command.name))
-            .map(|(user, _)| (user, command.name))
-    });
-    if let Some((user, name)) = held {
-        context.warn(&format!(
-            "MODULE UNLOAD is refused: this server would crash, because the access rules of user '{user}' name {name}. Take such \
-             rules away first, with ACL SETUSER {user} nocommands clearselectors, or restart the server instead"
-        ));
-    }
-    held.is_none()
-}
-
-/// The user and a command, for each rule of a line of ACL LIST that names a command.
-fn rules_for_commands(line: &str) -> impl Iterator<Item = (&str, &str)> {
-    let line = line.strip_prefix("user ").unwrap_or(line);
-    let (user, rules) = line.split_once(' ').unwrap_or((line, ""));
-    let names = rules.split([' ', '(', ')']).filter_map(|rule| rule.strip_prefix(['+', '-']));
-    names.map(move |name| (user, name.split_once('|').map_or(name, |(command, _)| command)))
 }
 
 /// Gives back what the server does not know of.

@@ -21,6 +21,7 @@ pub mod reply;
 pub mod scan;
 pub mod string;
 pub mod timer;
+pub mod unload;
 
 pub use call::{Called, Words};
 pub use context::Context;
