@@ -64,10 +64,18 @@ pub fn try_audit(client: &mut Client, namespace: &str, options: &str) -> Result<
     Ok(findings)
 }
 
-/// The same, of a walk that has to succeed.
+/// The same, of a walk that has to succeed, when the catalog knows all keys.
 pub fn audit(client: &mut Client, namespace: &str, options: &str) -> Vec<Finding> {
-    try_audit(client, namespace, options)
-        .unwrap_or_else(|error| panic!("AUDIT {namespace} {options}: {error}"))
+    let deadline = Instant::now() + patience();
+    loop {
+        match try_audit(client, namespace, options) {
+            Ok(findings) => return findings,
+            Err(error) if error.code() == Some("TRYAGAIN") && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("AUDIT {namespace} {options}: {error}"),
+        }
+    }
 }
 
 /// What is found still when the server had time to mend the index entries that other clients left out.
