@@ -241,7 +241,8 @@ impl Server {
     }
 
     fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        // The shell's own: a program of that name is not everywhere.
+        let status = Command::new("sh").args(["-c", &format!("kill {signal} {}", self.child.id())]).status();
         assert!(status.unwrap().success(), "kill {signal}");
     }
 
