@@ -6,7 +6,6 @@ mod http;
 mod program;
 mod support;
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use program::Language::{Node, Python, Rust};
@@ -248,12 +247,9 @@ fn the_programs_get_over_a_server_that_hangs_and_one_that_starts_anew() {
         leader.wait_for("pod-a wrote version 1");
 
         // Nobody tells the leader that its lease runs out: it knows.
-        let process = server.client().figure("server", "process_id").to_string();
-        let signal =
-            |name| assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
-        signal("STOP");
+        server.pause();
         leader.wait_for("steps down: the lease may have run out");
-        signal("CONT");
+        server.resume();
         leader.wait_for_all(&["steps down: the lease may have run out", "leads with token", "wrote version"]);
 
         server.kill();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::support::{patience, Server};
+use crate::support::{patience, signal, Server};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -95,8 +95,7 @@ impl Program {
 
     /// Sends it a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        assert!(signal(name, self.child.id()), "{name}");
     }
 
     /// Waits until it has ended in peace, and answers all that it has printed.

@@ -226,7 +226,7 @@ impl Server {
 
     /// Lets the process hang, with its connections open, as a machine that swaps or a virtual one that is moved.
     pub fn pause(&self) {
-        self.signal("-STOP");
+        self.signal("STOP");
         let deadline = Instant::now() + patience();
         let status = format!("/proc/{}/status", self.child.id());
         while !std::fs::read_to_string(&status).unwrap().contains("State:\tT") {
@@ -237,13 +237,11 @@ impl Server {
 
     /// Lets it wake.
     pub fn resume(&self) {
-        self.signal("-CONT");
+        self.signal("CONT");
     }
 
-    fn signal(&self, signal: &str) {
-        // The shell's own: a program of that name is not everywhere.
-        let status = Command::new("sh").args(["-c", &format!("kill {signal} {}", self.child.id())]).status();
-        assert!(status.unwrap().success(), "kill {signal}");
+    fn signal(&self, name: &str) {
+        assert!(signal(name, self.child.id()), "{name}");
     }
 
     /// Ends the process as an operator does.
@@ -305,7 +303,7 @@ impl Server {
         let forked = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         let _ = self.child.kill();
         for child in forked.split_whitespace() {
-            let _ = Command::new("kill").args(["-9", child]).stderr(Stdio::null()).status();
+            signal("KILL", child);
         }
         let _ = self.child.wait();
     }
@@ -456,6 +454,14 @@ pub fn replicate(master: &mut Client, replica: &mut Client) {
 /// A number in an answer of INFO.
 pub fn figure(info: &str, name: &str) -> Option<i64> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+/// Sends a signal, such as `TERM`, to a process. Answers whether there was one. The command is the shell's own: not every machine has a
+/// program of that name.
+pub fn signal(name: &str, process: impl std::fmt::Display) -> bool {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("kill -s {name} {process}")]).stderr(Stdio::null());
+    shell.status().is_ok_and(|status| status.success())
 }
 
 /// Asserts that every line is answered with an error that holds its text, and that no data change.
