@@ -277,6 +277,8 @@ fn keys_that_must_not_be_lost_and_went_all_the_same() {
     assert!(client.figure("stats", "evicted_keys") > 1000);
     is_silent(&mut client, NS, "eviction-protection");
     client.run(&["CONFIG RESETSTAT", "FLUSHALL SYNC", "CONFIG SET miroir.protect-from-eviction no"]);
+    // That the counters began anew shows at the next look.
+    is_silent(&mut client, NS, "eviction-rate");
     jobs(&mut client, 500);
     tasks(&mut client, 9000);
     is_lost(&mut client, "protect-from-eviction is no", "CONFIG SET miroir.protect-from-eviction yes");

@@ -3,7 +3,8 @@
 //! It keeps the 16 best of those that it has seen, with their ages of that time, and takes the best of these. A protected key
 //! among them is not taken while there is an evictable row; but when they are used up, as at the first eviction after a start,
 //! a pick of nothing but protected keys costs one of them. With the default of 5 that is next to impossible while few keys are
-//! protected: the share of the protected ones to the fifth power. Where they are many, the server is told to pick more.
+//! protected: the share of the protected ones to the fifth power. Where they are many, the server is told to pick more. So it is
+//! where much has to go at once: its hash tables do not shrink as fast, and of one that is nearly empty it picks hardly any key.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -14,6 +15,8 @@ const MANY_SAMPLES: i64 = 64;
 /// Protected keys are many when more than one key of so many is protected, and few when less than one of so many is.
 const MANY: u64 = 8;
 const FEW: u64 = 10;
+/// How much the server holds of what it may hold, when much has to go at once.
+const FAR_OVER: f32 = 1.1;
 
 /// How many protected keys there were when they were last counted.
 static PROTECTED: AtomicU64 = AtomicU64::new(0);
@@ -40,10 +43,10 @@ pub fn are_being_set() -> bool {
     IS_BEING_SET.load(Ordering::Relaxed)
 }
 
-/// Has the server pick as many keys as the share of the protected ones among all demands.
+/// Has the server pick as many keys as the share of the protected ones among all demands, and what has to go.
 pub fn follow_share(context: &Context<'_>, protected: u64, all: u64) {
     PROTECTED.store(protected, Ordering::Relaxed);
-    if protected.saturating_mul(MANY) > all {
+    if protected.saturating_mul(MANY) > all || context.memory_used() > FAR_OVER {
         raise(context);
     } else if protected.saturating_mul(FEW) < all {
         reset(context);
@@ -56,8 +59,8 @@ fn raise(context: &Context<'_>) {
     if set(context, MANY_SAMPLES) {
         BEFORE.store(samples, Ordering::Relaxed);
         context.warn(&format!(
-            "many keys must not be evicted: maxmemory-samples is {MANY_SAMPLES} instead of {samples} until they are few again or \
-             memory is not short any more"
+            "many keys must not be evicted, or much has to be: maxmemory-samples is {MANY_SAMPLES} instead of {samples} until \
+             that is over, or memory is not short any more"
         ));
     }
 }
