@@ -252,7 +252,10 @@ fn a_store_whose_servers_come_and_go_holds_no_more_memory_and_nothing_drifts() {
     let mut store = Store::start();
     let find = store.finder();
     let mut work = Work::default();
-    let mut base = Base::fill(&mut store.nodes[0].client());
+    let mut first_master = store.nodes[0].client();
+    let mut base = Base::fill(&mut first_master);
+    // A successor has what was confirmed, and replicas confirm once a second at first.
+    first_master.wait_for("WAIT 2 1000", |answer| answer == "2");
     // Without what replicas and clients are owed, which depends on when they came.
     let mut samples = [Samples::of("used_memory_dataset"), Samples::of("used_memory_dataset")];
     // So that short runs do not always see the same ones.
